@@ -1,0 +1,101 @@
+"""Settings: command-line options over environment variables over a TOML file over defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from clouddesktop.errors import FieldViolation, InvalidArgumentError
+
+_PREFIX = "CLOUDDESKTOP_"
+
+
+class Settings(BaseSettings):
+    """What `clouddesktop serve` needs to know: each field an option, a variable and a TOML key."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="forbid", frozen=True, env_parse_none_str="none"
+    )
+
+    data_dir: Path = Field(Path("clouddesktop-data"), description="Everything the server keeps.")
+    grpc: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC API; port 0: any.")
+    http: str = Field("127.0.0.1:8080", description="HOST:PORT of HTTPS; port 0: any.")
+    plaintext: bool = Field(default=False, description="No TLS; for loopback addresses only.")
+    database: str | None = Field(None, description="sqlite:///PATH; default in the data folder.")
+    store: str | None = Field(None, description="file:///PATH; default in the data folder.")
+    source: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="NAME=URL of each place where compute images lie."
+    )
+    workers: int = Field(2, ge=1, le=64, description="Copies that run at a time in this process.")
+    config: Path | None = Field(None, description="A TOML file with these settings.")
+    names: tuple[str, ...] = Field(
+        (), description="Further host names of this server, for its certificate and token audience."
+    )
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _read_sources(cls, value: Any) -> Any:
+        """Take NAME=URL texts, or one text with several of them, as well as a table."""
+        if isinstance(value, str):
+            value = value.split()
+        if not isinstance(value, (list, tuple)):
+            return value
+        sources: dict[str, str] = {}
+        for each in value:
+            name, equals, url = str(each).partition("=")
+            if not (name and equals and url):
+                raise ValueError(f"{each!r} is not NAME=URL, such as images=file:///srv/images")
+            if name in sources:
+                raise ValueError(f"the source {name!r} is named twice")
+            sources[name] = url
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (pydantic's signature)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (pydantic's signature)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = init_settings().get("config") or env_settings().get("config")
+        if path is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+
+def load_settings(**options: Any) -> Settings:
+    """Put the settings together; `options` that are None were not given.
+
+    Raises:
+        InvalidArgumentError: names each setting that is wrong or unknown, or the missing file.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    path = given.get("config")
+    if path is not None and not Path(path).is_file():
+        raise InvalidArgumentError(
+            f"The settings file {path} does not exist.", remedy="Name an existing TOML file."
+        )
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        violations = [
+            FieldViolation(field=".".join(map(str, each["loc"])), description=each["msg"])
+            for each in error.errors()
+        ]
+        lines = "; ".join(f"{each.field}: {each.description}" for each in violations)
+        raise InvalidArgumentError(
+            f"The settings are not valid: {lines}.",
+            violations=violations,
+            remedy="Correct the option, the CLOUDDESKTOP_… variable or the key of the TOML file.",
+        ) from error

@@ -1,0 +1,45 @@
+"""Identifiers: resource ids as the public API shapes them, and digests of content.
+
+A resource id is 20 characters, lower-case letters and digits, and begins with three characters that
+tell the kind.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import NewType
+
+Digest = NewType("Digest", bytes)
+"""The 32 bytes of a BLAKE3-256."""
+
+PackId = NewType("PackId", str)
+"""Names one pack of the store: `<operation id>/<range>-<epoch>`."""
+
+DIGEST_SIZE = 32
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_ID_LENGTH = 20
+
+
+class Prefix(StrEnum):
+    """The three characters that begin an id of each kind."""
+
+    CLOUD = "b1c"
+    FOLDER = "b1g"
+    IMAGE = "e3v"
+    OPERATION = "e3o"
+    SERVICE_ACCOUNT = "aje"
+    KEY = "ajk"
+
+
+def new_id(prefix: Prefix) -> str:
+    """Draw an id that was never used: 17 random characters carry 87 bits."""
+    tail = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH - len(prefix)))
+    return f"{prefix}{tail}"
+
+
+def to_digest(raw: bytes) -> Digest:
+    """Check the length of a digest that comes from outside."""
+    if len(raw) != DIGEST_SIZE:
+        raise ValueError(f"A digest has {DIGEST_SIZE} bytes, not {len(raw)}.")
+    return Digest(raw)

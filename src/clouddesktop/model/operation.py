@@ -1,0 +1,72 @@
+"""Operations: what the API promises about work that takes time, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from clouddesktop.errors import Failure
+from clouddesktop.model.image import Image
+
+
+class OperationKind(StrEnum):
+    """What an operation does; decides the types of its metadata and response."""
+
+    COPY_IMAGE = "copy_image"
+
+
+class Phase(StrEnum):
+    """Where a copy stands, as clients see it in the progress figures."""
+
+    QUEUED = "queued"
+    PLANNING = "planning"
+    COPYING = "copying"
+    SEALING = "sealing"
+    PUBLISHING = "publishing"
+    ROLLING_BACK = "rolling_back"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a copy has come, in plain (uncompressed) bytes but for `bytes_stored`.
+
+    `bytes_total` counts the data that the source's map shows, holes left out, and is 0 until the plan is
+    made. `bytes_done` = new + deduplicated + zero bytes. `bytes_stored` is what the new ones take in the
+    store, compressed.
+    """
+
+    phase: Phase = Phase.QUEUED
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_new: int = 0
+    bytes_stored: int = 0
+    bytes_deduplicated: int = 0
+    bytes_zero: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready values, the form of the `x-operation-progress` metadata."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """An operation as its caller may see it at one moment.
+
+    `done` means that exactly one of `failure` and `image` is set. A failure may be there before: then
+    the rollback is still running.
+    """
+
+    id: str
+    kind: OperationKind
+    description: str
+    created_at: datetime
+    created_by: str
+    modified_at: datetime
+    done: bool
+    image_id: str
+    failure: Failure | None = None
+    image: Image | None = None
+    progress: Progress = field(default_factory=Progress)

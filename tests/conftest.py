@@ -1,0 +1,18 @@
+"""Settings of hypothesis; fixtures of the real parts live in tests/parts."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default",
+    deadline=None,  # machines differ; speed is the benchmarks' matter
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("deep", parent=settings.get_profile("default"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))  # noqa: TID251  (test set-up)
+
+pytest_plugins = ["parts.server"]
