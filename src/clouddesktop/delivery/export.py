@@ -1,0 +1,162 @@
+"""Handing images out: random access to an image's bytes, verified on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from clouddesktop.catalog.chunks import find_places
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.images import get_image
+from clouddesktop.errors import DataLossError, FailedPreconditionError
+from clouddesktop.ids import Digest
+from clouddesktop.model.image import ImageStatus
+from clouddesktop.model.manifest import Extent, Manifest
+from clouddesktop.store.chunks import ChunkPlace, ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+
+_OPEN_MANIFESTS = 4
+"""Manifests kept in memory: a client reads in many requests. One of a full 64 GiB takes 8 MiB."""
+
+_ZEROS = memoryview(bytes(1 << 20))
+
+
+class ImageNotReadyError(FailedPreconditionError):
+    """The image has no content to hand out: it is being made or deleted."""
+
+    reason = "IMAGE_NOT_READY"
+
+
+class MissingChunkError(DataLossError):
+    """The chunk index does not know a chunk that a manifest names."""
+
+    reason = "MISSING_CHUNK"
+
+
+class ImageReader:
+    """Random access to the bytes of one image; thread-safe, and without a buffer of its own."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        places: Callable[[Sequence[Digest]], Mapping[Digest, ChunkPlace]],
+        chunks: ChunkStore,
+    ) -> None:
+        self._manifest = manifest
+        self._places = places
+        self._chunks = chunks
+
+    @property
+    def size(self) -> int:
+        """The disk's size in bytes."""
+        return self._manifest.size
+
+    def iter_extents(self) -> Iterator[Extent]:
+        """Go through the data, in whole chunks, neighbours as one; the rest of the disk is zero."""
+        chunk_size = self._manifest.chunk_size
+        first = after = 0
+        for number in self._manifest.chunks:
+            if number != after:
+                if after > first:
+                    yield self._extent(first * chunk_size, after * chunk_size)
+                first = number
+            after = number + 1
+        if after > first:
+            yield self._extent(first * chunk_size, after * chunk_size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read bytes of the disk, all or none; takes twice `length` of memory.
+
+        Raises:
+            DataLossError: a chunk is damaged or missing.
+            ValueError: the bytes are not all inside the disk.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"{length} bytes at {offset} of a disk of {self.size} bytes")
+        if not length:
+            return b""
+        chunk_size = self._manifest.chunk_size
+        numbers = range(offset // chunk_size, -(-(offset + length) // chunk_size))
+        plain = self._read_chunks(numbers)
+        pieces: list[bytes | memoryview] = []
+        for number in numbers:
+            start = number * chunk_size
+            begin = max(offset - start, 0)
+            end = min(offset + length - start, chunk_size)
+            if number in plain:
+                pieces.append(memoryview(plain[number])[begin:end])
+            else:
+                pieces.extend(_zeros(end - begin))
+        return b"".join(pieces)
+
+    def _read_chunks(self, numbers: range) -> dict[int, bytes]:
+        wanted = {
+            number: digest
+            for number in numbers
+            if (digest := self._manifest.chunks.get(number)) is not None
+        }
+        if not wanted:
+            return {}
+        digests = list(dict.fromkeys(wanted.values()))
+        places = self._places(digests)
+        for digest in digests:
+            if digest not in places:
+                raise MissingChunkError(
+                    f"The chunk index does not know chunk {digest.hex()}.",
+                    remedy="Restore the database from a backup.",
+                    facts={"chunk": digest.hex()},
+                )
+        plain = dict(
+            zip(digests, self._chunks.read_chunks([places[each] for each in digests]), strict=True)
+        )
+        for number, digest in wanted.items():
+            if len(plain[digest]) != self._manifest.length_of(number):
+                raise DataLossError(
+                    f"Chunk {digest.hex()} has {len(plain[digest])} bytes and stands for"
+                    f" {self._manifest.length_of(number)}.",
+                    facts={"chunk": digest.hex()},
+                )
+        return {number: plain[digest] for number, digest in wanted.items()}
+
+    def _extent(self, start: int, end: int) -> Extent:
+        return Extent(offset=start, length=min(end, self.size) - start)
+
+
+class Exports:
+    """Opens readers by image id; thread-safe."""
+
+    def __init__(self, *, database: Database, chunks: ChunkStore, manifests: ManifestStore) -> None:
+        self._database = database
+        self._chunks = chunks
+        self._get_manifest = lru_cache(maxsize=_OPEN_MANIFESTS)(manifests.get)
+
+    def open_image(self, image_id: str) -> ImageReader:
+        """Open an image for reading.
+
+        Raises:
+            NotFoundError: there is no such image.
+            ImageNotReadyError: it is not ACTIVE.
+            DataLossError: its manifest is damaged.
+        """
+        image = self._database.read(get_image, image_id)
+        if image.status is not ImageStatus.ACTIVE or image.manifest is None:
+            raise ImageNotReadyError(
+                f"Image {image_id} is {image.status.name} and cannot be read.",
+                remedy="Wait until its operation is done.",
+                facts={"resource_type": "Image", "resource_id": image_id},
+            )
+        return ImageReader(
+            manifest=self._get_manifest(image.manifest),
+            places=self._find_places,
+            chunks=self._chunks,
+        )
+
+    def _find_places(self, digests: Sequence[Digest]) -> Mapping[Digest, ChunkPlace]:
+        return self._database.read(find_places, digests)
+
+
+def _zeros(length: int) -> Iterator[memoryview]:
+    while length > 0:
+        yield _ZEROS[:length]
+        length -= len(_ZEROS)

@@ -1,0 +1,161 @@
+"""The chunk store: packs in, verified chunks out. The catalogue says where a chunk lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from clouddesktop.errors import DataLossError
+from clouddesktop.ids import Digest, PackId
+from clouddesktop.store.blobs import BlobNotFoundError, BlobStore, ShortBlobError
+from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, decode, digest_of
+from clouddesktop.store.packs import DamagedPackError, PackEntry, read_table
+
+_PACKS = "packs"
+
+_READ_SIZE = 8 << 20
+"""Bytes that one read takes at most, chunks of a larger size apart."""
+
+_GAP_SIZE = 128 << 10
+"""Bytes between two chunks that are rather read along than made into two reads."""
+
+
+class DamagedChunkError(DataLossError):
+    """A chunk's bytes are not those that its digest names."""
+
+    reason = "DAMAGED_CHUNK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkPlace:
+    """Where a chunk lies."""
+
+    pack_id: PackId
+    entry: PackEntry
+
+
+class ChunkStore:
+    """Stores packs and reads chunks; thread-safe. `failpoint` is called at named places."""
+
+    def __init__(
+        self, blobs: BlobStore, *, failpoint: Callable[[str], None] = lambda _name: None
+    ) -> None:
+        self._blobs = blobs
+        self._failpoint = failpoint
+
+    def put_pack(self, pack_id: PackId, data: Buffer) -> None:
+        """Store a finished pack; durable on return, and may be repeated with the same pack.
+
+        Raises:
+            StoreFullError: there is no room; nothing stayed.
+        """
+        self._failpoint("pack-put-before")
+        self._blobs.put(_key_of(pack_id), data)
+        self._failpoint("pack-put-after")
+
+    def read_chunks(self, places: Sequence[ChunkPlace]) -> list[bytes]:
+        """Read chunks, in the order asked; each is plain and has the digest that its place names.
+
+        Chunks that lie near each other in a pack are read at once; one named twice is read once.
+        Memory: the answer, and a read of 8 MiB.
+
+        Raises:
+            DamagedChunkError: one of them cannot be had; none is returned.
+        """
+        plain: dict[Digest, bytes] = {}
+        for run in _group(places):
+            self._read_run(run, plain)
+        return [plain[place.entry.digest] for place in places]
+
+    def read_table(self, pack_id: PackId) -> Sequence[PackEntry]:
+        """Read a pack's own table of contents: what the chunk index is rebuilt from.
+
+        Raises:
+            DamagedPackError: it is not as it was written, or the pack is missing.
+        """
+        key = _key_of(pack_id)
+        try:
+            return read_table(
+                lambda offset, length: self._blobs.get_range(key, offset=offset, length=length),
+                size=self._blobs.size(key),
+                name=pack_id,
+            )
+        except BlobNotFoundError as error:
+            raise DamagedPackError(
+                f"The pack {pack_id} is missing.",
+                remedy="Restore it from a backup.",
+                facts={"pack": pack_id},
+            ) from error
+
+    def iter_packs(self, prefix: str = "") -> Iterator[PackId]:
+        """Go through the packs, or those whose ids begin with `prefix` and a slash, in no order."""
+        below = f"{_PACKS}/{prefix}" if prefix else _PACKS
+        for key in self._blobs.iter_keys(below):
+            yield PackId(key.removeprefix(f"{_PACKS}/"))
+
+    def delete_pack(self, pack_id: PackId) -> None:
+        """Delete a pack, durably; one that is not there is fine."""
+        self._blobs.delete(_key_of(pack_id))
+
+    def _read_run(self, run: Sequence[ChunkPlace], plain: dict[Digest, bytes]) -> None:
+        start = run[0].entry.offset
+        length = max(place.entry.end for place in run) - start
+        try:
+            stored = self._blobs.get_range(_key_of(run[0].pack_id), offset=start, length=length)
+        except BlobNotFoundError as error:
+            raise _damaged(run[0], "the pack is missing") from error
+        except ShortBlobError as error:
+            cut = next((each for each in run if each.entry.end > error.size), run[0])
+            raise _damaged(cut, f"the pack ends after {error.size} bytes") from error
+        for place in run:
+            begin = place.entry.offset - start
+            piece = stored[begin : begin + place.entry.stored_size]
+            plain[place.entry.digest] = _verified(place, piece)
+
+
+def _verified(place: ChunkPlace, stored: Buffer) -> bytes:
+    entry = place.entry
+    try:
+        plain = decode(entry.codec, stored, entry.plain_size)
+    except DataLossError as error:
+        raise _damaged(place, error.message.rstrip(".")) from error
+    if digest_of(plain) != entry.digest:
+        raise _damaged(place, "its bytes have another digest")
+    return plain
+
+
+def _group(places: Iterable[ChunkPlace]) -> Iterator[list[ChunkPlace]]:
+    """Sort places into runs, each of one pack and near enough for one read."""
+    once = {place.entry.digest: place for place in places}
+    run: list[ChunkPlace] = []
+    for place in sorted(once.values(), key=lambda each: (each.pack_id, each.entry.offset)):
+        if not (place.entry.offset >= 0 and 0 < place.entry.stored_size <= MAX_PLAIN_SIZE):
+            raise _damaged(place, "its place makes no sense")
+        if run and not _joins(run, place):
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run
+
+
+def _joins(run: Sequence[ChunkPlace], place: ChunkPlace) -> bool:
+    first, last = run[0], run[-1]
+    return (
+        place.pack_id == last.pack_id
+        and place.entry.offset - last.entry.end <= _GAP_SIZE
+        and place.entry.end - first.entry.offset <= _READ_SIZE
+    )
+
+
+def _key_of(pack_id: PackId) -> str:
+    return f"{_PACKS}/{pack_id}"
+
+
+def _damaged(place: ChunkPlace, why: str) -> DamagedChunkError:
+    digest = place.entry.digest.hex()
+    return DamagedChunkError(
+        f"Chunk {digest} in pack {place.pack_id} is damaged: {why}.",
+        remedy="Check the store's disk, and restore this pack from a backup.",
+        facts={"chunk": digest, "pack": place.pack_id},
+    )

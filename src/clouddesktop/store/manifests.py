@@ -1,0 +1,243 @@
+r"""Manifests as blobs, named by the BLAKE3-256 of their plain encoding; one encoding per content.
+
+    blob      magic "CDMANIF\n", version u32, codec u32, plain size u64,
+              BLAKE3-256 of these 24 bytes and of all that follows,
+              the encoding, compressed or plain
+    encoding  version u32, chunk size u32, disk size u64, chunks u64, runs u64,
+              runs:    {first chunk u64, count u64}, ascending, never touching,
+              digests: 32 bytes for each chunk of the runs, in their order
+
+Numbers are little-endian. docs/store-format.md says the same for people who write a restorer.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from clouddesktop.errors import DataLossError, FailedPreconditionError
+from clouddesktop.ids import DIGEST_SIZE, Digest
+from clouddesktop.model.manifest import Manifest
+from clouddesktop.store.blobs import BlobConflictError, BlobNotFoundError, BlobStore
+from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, decode, digest_of, encode
+
+VERSION = 1
+
+_MAGIC = b"CDMANIF\n"
+_BLOB = struct.Struct("<8sIIQ")
+_HEAD = struct.Struct("<IIQQQ")
+_RUN = struct.Struct("<QQ")
+
+Run = tuple[int, int]
+"""The number of a first chunk, and how many follow each other from there."""
+
+
+class DamagedManifestError(DataLossError):
+    """A manifest is not as it was written, or is missing."""
+
+    reason = "DAMAGED_MANIFEST"
+
+
+class ManifestTooNewError(FailedPreconditionError):
+    """A later version of clouddesktop has written this manifest."""
+
+    reason = "MANIFEST_TOO_NEW"
+
+
+class ChunkDigests(Mapping[int, Digest]):
+    """Chunk numbers, ascending, to digests, in a fifth of the memory that a dict of them takes."""
+
+    def __init__(self, runs: Sequence[Run], digests: Buffer) -> None:
+        """Take runs, ascending and apart, and the digests of their chunks in one buffer."""
+        self._runs = tuple(runs)
+        self._firsts = [first for first, _ in self._runs]
+        self._starts = [0, *accumulate(count for _, count in self._runs)]
+        self._digests = memoryview(digests)
+
+    def __getitem__(self, chunk: int) -> Digest:
+        place = bisect_right(self._firsts, chunk) - 1
+        if place < 0 or chunk - self._firsts[place] >= self._runs[place][1]:
+            raise KeyError(chunk)
+        start = (self._starts[place] + chunk - self._firsts[place]) * DIGEST_SIZE
+        return Digest(bytes(self._digests[start : start + DIGEST_SIZE]))
+
+    def __iter__(self) -> Iterator[int]:
+        for first, count in self._runs:
+            yield from range(first, first + count)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+
+class ManifestStore:
+    """Puts and gets manifests; thread-safe."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def put(self, manifest: Manifest) -> Digest:
+        """Store a manifest and give its address; durable on return, and may be repeated.
+
+        A damaged one under the same address is replaced.
+
+        Raises:
+            StoreFullError: there is no room; nothing stayed.
+        """
+        plain = encode_manifest(manifest)
+        digest = digest_of(plain)
+        key, blob = _key_of(digest), _wrap(plain)
+        try:
+            is_new = self._blobs.put(key, blob)
+        except BlobConflictError:  # damaged, or compressed by another version of zstd
+            is_new = False
+        if not is_new and not self._is_whole(digest):
+            self._blobs.delete(key)
+            self._blobs.put(key, blob)
+        return digest
+
+    def get(self, digest: Digest) -> Manifest:
+        """Read a manifest; it is the one that the digest names.
+
+        Raises:
+            DamagedManifestError: it is not as it was written, or missing.
+            ManifestTooNewError: it is of a later version.
+        """
+        try:
+            blob = self._blobs.get(_key_of(digest))
+        except BlobNotFoundError as error:
+            raise _damaged(digest.hex(), "it is missing from the store") from error
+        plain = _unwrap(blob, name=digest.hex())
+        if digest_of(plain) != digest:
+            raise _damaged(digest.hex(), "its content has another digest")
+        return decode_manifest(plain, name=digest.hex())
+
+    def _is_whole(self, digest: Digest) -> bool:
+        try:
+            self.get(digest)
+        except DataLossError:
+            return False
+        return True
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Encode a manifest; the same content always gives the same bytes, in any order of its chunks.
+
+    Raises:
+        ValueError: a chunk is outside the disk, a digest has a wrong length, a size is impossible.
+    """
+    numbers = sorted(manifest.chunks)
+    chunk_size = manifest.chunk_size
+    if not 0 < chunk_size <= MAX_PLAIN_SIZE or manifest.size < 0:
+        raise ValueError(f"A disk of {manifest.size} bytes in chunks of {chunk_size}.")
+    most = _chunk_count(manifest.size, chunk_size)
+    if numbers and not 0 <= numbers[0] <= numbers[-1] < most:
+        raise ValueError(f"Chunks {numbers[0]} to {numbers[-1]} of a disk that has {most}.")
+    digests = b"".join([manifest.chunks[number] for number in numbers])
+    if len(digests) != len(numbers) * DIGEST_SIZE:
+        raise ValueError("A digest has a wrong length.")
+    runs = list(_runs_of(numbers))
+    return b"".join(
+        [
+            _HEAD.pack(VERSION, chunk_size, manifest.size, len(numbers), len(runs)),
+            *(_RUN.pack(*run) for run in runs),
+            digests,
+        ]
+    )
+
+
+def decode_manifest(plain: bytes, *, name: str = "manifest") -> Manifest:
+    """Decode a manifest and check everything that it says; takes no copy of the digests.
+
+    Raises:
+        DamagedManifestError: these are not the bytes that `encode_manifest` gives for any manifest.
+        ManifestTooNewError: it is of a later version.
+    """
+    if len(plain) < _HEAD.size:
+        raise _damaged(name, "it is too short")
+    version, chunk_size, size, chunk_count, run_count = _HEAD.unpack_from(plain)
+    _check_version(version, name)
+    start = _HEAD.size + run_count * _RUN.size
+    if len(plain) != start + chunk_count * DIGEST_SIZE or not 0 < chunk_size <= MAX_PLAIN_SIZE:
+        raise _damaged(name, "its sizes do not fit")
+    runs: list[Run] = list(_RUN.iter_unpack(memoryview(plain)[_HEAD.size : start]))
+    after = -1  # the chunk before which no run may begin
+    for first, count in runs:
+        if first <= after or count < 1:
+            raise _damaged(name, "its runs are out of order")
+        after = first + count
+    if sum(count for _, count in runs) != chunk_count:
+        raise _damaged(name, "its runs and digests differ in number")
+    if after > _chunk_count(size, chunk_size):
+        raise _damaged(name, "it names chunks past the end of the disk")
+    return Manifest(
+        size=size, chunk_size=chunk_size, chunks=ChunkDigests(runs, memoryview(plain)[start:])
+    )
+
+
+def _wrap(plain: bytes) -> bytes:
+    codec, stored = Codec.PLAIN, memoryview(plain)
+    if len(plain) <= MAX_PLAIN_SIZE:  # decode's bound; digests hardly shrink, repeated ones do
+        codec, encoded = encode(plain)
+        stored = memoryview(encoded)
+    head = _BLOB.pack(_MAGIC, VERSION, codec, len(plain))
+    return b"".join([head, digest_of(b"".join([head, stored])), stored])
+
+
+def _unwrap(blob: memoryview, *, name: str) -> bytes:
+    start = _BLOB.size + DIGEST_SIZE
+    if len(blob) < start:
+        raise _damaged(name, "it is too short")
+    magic, version, codec, plain_size = _BLOB.unpack_from(blob)
+    if magic != _MAGIC:
+        raise _damaged(name, "it does not begin as a manifest does")
+    head, checksum, stored = blob[: _BLOB.size], bytes(blob[_BLOB.size : start]), blob[start:]
+    if digest_of(b"".join([head, stored])) != checksum:
+        raise _damaged(name, "it does not have the checksum that it was written with")
+    _check_version(version, name)
+    if codec == Codec.PLAIN and len(stored) == plain_size:
+        return bytes(stored)
+    if codec != Codec.ZSTD:
+        raise _damaged(name, "its size or its codec makes no sense")
+    try:
+        return decode(Codec.ZSTD, stored, plain_size)
+    except DataLossError as error:
+        raise _damaged(name, error.message.rstrip(".")) from error
+
+
+def _runs_of(numbers: Iterable[int]) -> Iterator[Run]:
+    first = after = -1
+    for number in numbers:
+        if number != after:
+            if after > first:
+                yield first, after - first
+            first = number
+        after = number + 1
+    if after > first:
+        yield first, after - first
+
+
+def _chunk_count(size: int, chunk_size: int) -> int:
+    return -(-size // chunk_size)
+
+
+def _check_version(version: int, name: str) -> None:
+    if version > VERSION:
+        raise ManifestTooNewError(
+            f"The manifest {name} is of format version {version}; this release reads {VERSION}.",
+            remedy="Use the release that has written it, or a later one.",
+        )
+
+
+def _key_of(digest: Digest) -> str:
+    name = digest.hex()
+    return f"manifests/{name[:2]}/{name}"
+
+
+def _damaged(name: str, why: str) -> DamagedManifestError:
+    return DamagedManifestError(
+        f"The manifest {name} is damaged: {why}.",
+        remedy="Check the store's disk, and restore the manifest from a backup.",
+        facts={"manifest": name},
+    )
