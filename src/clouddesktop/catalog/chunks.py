@@ -1,0 +1,114 @@
+"""The chunk index: which pack holds a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from clouddesktop.catalog.tables import chunks, packs
+from clouddesktop.ids import Digest, PackId
+from clouddesktop.store.chunks import ChunkPlace
+from clouddesktop.store.codec import Codec
+from clouddesktop.store.packs import PackEntry
+
+_BATCH = 500
+"""Digests a query asks for at a time: SQLite once took at most 999 parameters."""
+
+
+def find_places(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
+    """Tell where chunks lie; those that the store does not have are left out."""
+    return {
+        place.entry.digest: place
+        for batch in _batches(digests)
+        for place in _places(connection, batch)
+    }
+
+
+def find_known(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Digest, int]:
+    """Map those of the digests that the store has to the numbers of their packs."""
+    return {
+        Digest(row.digest): row.pack
+        for batch in _batches(digests)
+        for row in connection.execute(
+            sa.select(chunks.c.digest, chunks.c.pack).where(chunks.c.digest.in_(batch))
+        )
+    }
+
+
+def sum_stored_size(connection: sa.Connection, digests: Sequence[Digest]) -> int:
+    """Add up what these chunks take in the store, in bytes; name each digest once."""
+    return sum(
+        connection.scalar(
+            sa.select(sa.func.coalesce(sa.func.sum(chunks.c.stored_size), 0)).where(
+                chunks.c.digest.in_(batch)
+            )
+        )
+        or 0
+        for batch in _batches(digests)
+    )
+
+
+def add_pack(
+    connection: sa.Connection,
+    *,
+    pack_id: PackId,
+    operation_id: str,
+    size: int,
+    entries: Sequence[PackEntry],
+) -> None:
+    """Index a pack that is durable in the store.
+
+    A chunk that another pack holds already keeps its place there.
+    """
+    number = connection.execute(
+        sa.insert(packs)
+        .values(id=pack_id, operation_id=operation_id, size=size)
+        .returning(packs.c.number)
+    ).scalar_one()
+    connection.execute(
+        sqlite.insert(chunks).on_conflict_do_nothing(),
+        [
+            {
+                "digest": entry.digest,
+                "pack": number,
+                "codec": int(entry.codec),
+                "offset": entry.offset,
+                "stored_size": entry.stored_size,
+                "plain_size": entry.plain_size,
+            }
+            for entry in entries
+        ],
+    )
+
+
+def _places(connection: sa.Connection, digests: Sequence[Digest]) -> Iterator[ChunkPlace]:
+    rows = connection.execute(
+        sa.select(
+            chunks.c.digest,
+            packs.c.id,
+            chunks.c.codec,
+            chunks.c.offset,
+            chunks.c.stored_size,
+            chunks.c.plain_size,
+        )
+        .join(packs, packs.c.number == chunks.c.pack)
+        .where(chunks.c.digest.in_(digests))
+    )
+    for row in rows:
+        yield ChunkPlace(
+            pack_id=PackId(row.id),
+            entry=PackEntry(
+                digest=Digest(row.digest),
+                codec=Codec(row.codec),
+                offset=row.offset,
+                stored_size=row.stored_size,
+                plain_size=row.plain_size,
+            ),
+        )
+
+
+def _batches(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
+    for start in range(0, len(digests), _BATCH):
+        yield digests[start : start + _BATCH]

@@ -1,0 +1,59 @@
+"""Contents that the store holds whole, known by the file that they were copied from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from clouddesktop.catalog.tables import known_contents, manifests
+from clouddesktop.ids import Digest, to_digest
+from clouddesktop.model.image import ComputeImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownContent:
+    """A content that the store holds whole. Sizes are bytes."""
+
+    manifest: Digest
+    disk_size: int
+    storage_size: int
+
+
+def find_known_content(
+    connection: sa.Connection, *, compute_image: ComputeImage, fingerprint: str
+) -> KnownContent | None:
+    """Find the content of a source's file that has not changed since it was last copied."""
+    row = connection.execute(
+        sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
+        .join(known_contents, known_contents.c.manifest == manifests.c.digest)
+        .where(
+            known_contents.c.source == compute_image.source,
+            known_contents.c.location == compute_image.location,
+            known_contents.c.fingerprint == fingerprint,
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return KnownContent(
+        manifest=to_digest(row.digest), disk_size=row.disk_size, storage_size=row.storage_size
+    )
+
+
+def remember_content(
+    connection: sa.Connection, *, compute_image: ComputeImage, fingerprint: str, manifest: Digest
+) -> None:
+    """Note that a source's file, as long as it has this fingerprint, holds this content."""
+    statement = sqlite.insert(known_contents).values(
+        source=compute_image.source,
+        location=compute_image.location,
+        fingerprint=fingerprint,
+        manifest=manifest,
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source", "location"],
+            set_={"fingerprint": fingerprint, "manifest": manifest},
+        )
+    )

@@ -1,0 +1,362 @@
+"""Queries of a running copy; each changes nothing for a run whose epoch is over.
+
+The life of a copy here: `begin_run`, `record_plan`, `record_range` for each range,
+`record_manifest`, `publish`; or, after `record_failure`, `roll_back` and `finish_rollback`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from clouddesktop.catalog import chunks as chunk_index
+from clouddesktop.catalog.contents import remember_content
+from clouddesktop.catalog.images import get_image
+from clouddesktop.catalog.operations import image_to_record
+from clouddesktop.catalog.tables import (
+    chunks,
+    copy_ranges,
+    images,
+    manifest_packs,
+    manifests,
+    operation_packs,
+    operations,
+    packs,
+)
+from clouddesktop.errors import AbortedError, Failure
+from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
+from clouddesktop.model.operation import Phase
+from clouddesktop.store.packs import PackEntry
+
+_CHUNK_REFERENCE = struct.Struct("<Q32s")
+
+
+class RunReplacedError(AbortedError):
+    """Another run of the copy has taken over, or the copy has ended: stop."""
+
+    reason = "RUN_REPLACED"
+
+
+class ChunkGoneError(AbortedError):
+    """A chunk that the range shares has left the store: read the range again."""
+
+    reason = "CHUNK_GONE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRun:
+    """One run of a copy: what it works on, and the `epoch` that tells it from other runs.
+
+    `attempts` counts the runs, this one included, since a range was last recorded.
+    """
+
+    operation_id: str
+    image_id: str
+    compute_image: ComputeImage
+    epoch: int
+    attempts: int
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRecord:
+    """What a range came to: its non-zero chunks, and the figures of the progress in bytes."""
+
+    index: int
+    chunks: Sequence[tuple[int, Digest]]
+    bytes_new: int
+    bytes_stored: int
+    bytes_deduplicated: int
+    bytes_zero: int
+
+
+class StoredPack(NamedTuple):
+    """A pack that is durable in the store: its size in bytes and its table of contents."""
+
+    id: PackId
+    size: int
+    entries: Sequence[PackEntry]
+
+
+def begin_run(connection: sa.Connection, operation_id: str) -> CopyRun | None:
+    """Take the copy over from any earlier run; None when it has ended."""
+    row = connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id, operations.c.done.is_(False))
+        .values(epoch=operations.c.epoch + 1, attempts=operations.c.attempts + 1)
+        .returning(operations)
+    ).one_or_none()
+    if row is None:
+        return None
+    image = get_image(connection, row.image_id)
+    return CopyRun(
+        operation_id=operation_id,
+        image_id=row.image_id,
+        compute_image=ComputeImage(
+            id=row.compute_image_id,
+            folder_id=image.folder_id,
+            source=row.source,
+            location=row.location,
+        ),
+        epoch=row.epoch,
+        attempts=row.attempts,
+        failed=row.failure is not None,
+    )
+
+
+def record_plan(
+    connection: sa.Connection,
+    run: CopyRun,
+    *,
+    fingerprint: str,
+    settled: bool,
+    disk_size: int,
+    bytes_total: int,
+) -> None:
+    """Keep what the plan is made for; a plan made anew forgets the ranges of the one before."""
+    connection.execute(sa.delete(copy_ranges).where(copy_ranges.c.operation_id == run.operation_id))
+    _update(
+        connection,
+        run,
+        fingerprint=fingerprint,
+        settled=settled,
+        disk_size=disk_size,
+        bytes_total=bytes_total,
+        bytes_done=0,
+        bytes_new=0,
+        bytes_stored=0,
+        bytes_deduplicated=0,
+        bytes_zero=0,
+        phase=str(Phase.COPYING),
+    )
+
+
+def get_fingerprint(connection: sa.Connection, run: CopyRun) -> tuple[str, int]:
+    """Give the fingerprint that the plan was made for, and the disk's size in bytes."""
+    row = connection.execute(
+        sa.select(operations.c.fingerprint, operations.c.disk_size).where(
+            operations.c.id == run.operation_id
+        )
+    ).one()
+    return row.fingerprint, row.disk_size
+
+
+def set_phase(connection: sa.Connection, run: CopyRun, phase: Phase) -> None:
+    _update(connection, run, phase=str(phase))
+
+
+def is_range_recorded(connection: sa.Connection, run: CopyRun, index: int) -> bool:
+    """Tell whether an earlier run has recorded this range."""
+    return bool(
+        connection.scalar(
+            sa.select(sa.literal(value=True)).where(
+                copy_ranges.c.operation_id == run.operation_id, copy_ranges.c.index == index
+            )
+        )
+    )
+
+
+def record_range(
+    connection: sa.Connection,
+    run: CopyRun,
+    record: RangeRecord,
+    *,
+    pack: StoredPack | None,
+) -> None:
+    """Record a range whose new chunks are durable in `pack`.
+
+    Raises:
+        ChunkGoneError: a chunk that the range shares has been removed; nothing is recorded.
+        RunReplacedError: this run is over; nothing is recorded.
+    """
+    counted = record.bytes_new + record.bytes_deduplicated + record.bytes_zero
+    _update(
+        connection,
+        run,
+        attempts=0,
+        bytes_done=operations.c.bytes_done + counted,
+        bytes_new=operations.c.bytes_new + record.bytes_new,
+        bytes_stored=operations.c.bytes_stored + record.bytes_stored,
+        bytes_deduplicated=operations.c.bytes_deduplicated + record.bytes_deduplicated,
+        bytes_zero=operations.c.bytes_zero + record.bytes_zero,
+    )
+    if pack is not None:
+        chunk_index.add_pack(
+            connection,
+            pack_id=pack.id,
+            operation_id=run.operation_id,
+            size=pack.size,
+            entries=pack.entries,
+        )
+    digests = list({digest for _, digest in record.chunks})
+    known = chunk_index.find_known(connection, digests)
+    if len(known) < len(digests):
+        raise ChunkGoneError(
+            f"{len(digests) - len(known)} chunks of range {record.index} have left the store."
+        )
+    _rely_on(connection, operation_packs, "operation_id", run.operation_id, set(known.values()))
+    connection.execute(
+        sa.insert(copy_ranges).values(
+            operation_id=run.operation_id,
+            index=record.index,
+            chunks=b"".join(_CHUNK_REFERENCE.pack(*each) for each in record.chunks),
+        )
+    )
+
+
+def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tuple[int, Digest]]:
+    """Go through the chunks of all recorded ranges in the order of the disk."""
+    rows = connection.execute(
+        sa.select(copy_ranges.c.chunks)
+        .where(copy_ranges.c.operation_id == run.operation_id)
+        .order_by(copy_ranges.c.index)
+    )
+    for row in rows:
+        for number, digest in _CHUNK_REFERENCE.iter_unpack(row.chunks):
+            yield number, Digest(digest)
+
+
+def record_manifest(
+    connection: sa.Connection, run: CopyRun, *, manifest: Digest, disk_size: int, storage_size: int
+) -> None:
+    """Record a sealed content whose manifest is durable in the store; may be repeated."""
+    _update(connection, run, phase=str(Phase.PUBLISHING))
+    connection.execute(
+        sqlite.insert(manifests)
+        .values(
+            digest=manifest,
+            disk_size=disk_size,
+            storage_size=storage_size,
+            created_at=datetime.now(tz=UTC),
+        )
+        .on_conflict_do_nothing()
+    )
+    relied_on = connection.scalars(
+        sa.select(operation_packs.c.pack).where(operation_packs.c.operation_id == run.operation_id)
+    )
+    _rely_on(connection, manifest_packs, "manifest", manifest, set(relied_on))
+
+
+def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Image:
+    """Make the image ACTIVE and the operation done, at once."""
+    content = connection.execute(
+        sa.select(manifests.c.disk_size, manifests.c.storage_size).where(
+            manifests.c.digest == manifest
+        )
+    ).one()
+    connection.execute(
+        sa.update(images)
+        .where(images.c.id == run.image_id)
+        .values(
+            status=int(ImageStatus.ACTIVE),
+            manifest=manifest,
+            storage_size=content.storage_size,
+            min_disk_size=min_disk_size_of(content.disk_size),
+        )
+    )
+    image = get_image(connection, run.image_id)
+    _update(connection, run, done=True, phase=str(Phase.DONE), result=image_to_record(image))
+    source = connection.execute(
+        sa.select(operations.c.fingerprint, operations.c.settled).where(
+            operations.c.id == run.operation_id
+        )
+    ).one()
+    if source.settled:
+        remember_content(
+            connection,
+            compute_image=run.compute_image,
+            fingerprint=source.fingerprint,
+            manifest=manifest,
+        )
+    _forget_run(connection, run)
+    return image
+
+
+def record_failure(connection: sa.Connection, run: CopyRun, failure: Failure) -> None:
+    """Set the operation's error, seen while the rollback runs; the first one stays."""
+    _update(
+        connection,
+        run,
+        failure=sa.func.coalesce(
+            operations.c.failure, sa.bindparam(None, failure.to_record(), type_=sa.JSON)
+        ),
+        phase=str(Phase.ROLLING_BACK),
+    )
+
+
+def roll_back(connection: sa.Connection, run: CopyRun) -> list[PackId]:
+    """Remove the image, and from the index what only this copy relied on.
+
+    Returns:
+        The packs that nothing refers to any more; delete them, then call `finish_rollback`.
+    """
+    _update(connection, run, phase=str(Phase.ROLLING_BACK))
+    connection.execute(sa.delete(images).where(images.c.id == run.image_id))
+    mine = sa.select(operation_packs.c.pack).where(
+        operation_packs.c.operation_id == run.operation_id
+    )
+    others = sa.union(
+        sa.select(operation_packs.c.pack).where(operation_packs.c.operation_id != run.operation_id),
+        sa.select(manifest_packs.c.pack),
+    )
+    rows = connection.execute(
+        sa.select(packs.c.number, packs.c.id).where(
+            packs.c.number.in_(mine), packs.c.number.not_in(others)
+        )
+    ).all()
+    numbers = [row.number for row in rows]
+    _forget_run(connection, run)
+    connection.execute(sa.delete(chunks).where(chunks.c.pack.in_(numbers)))
+    connection.execute(sa.delete(packs).where(packs.c.number.in_(numbers)))
+    return [PackId(row.id) for row in rows]
+
+
+def finish_rollback(connection: sa.Connection, run: CopyRun) -> None:
+    """End the failed operation: nothing of it is left."""
+    _update(connection, run, done=True, phase=str(Phase.DONE))
+
+
+def indexed_packs(connection: sa.Connection, operation_id: str) -> set[PackId]:
+    """Name the packs that a copy has written and the index refers to."""
+    return {
+        PackId(each)
+        for each in connection.scalars(
+            sa.select(packs.c.id).where(packs.c.operation_id == operation_id)
+        )
+    }
+
+
+def _update(connection: sa.Connection, run: CopyRun, **values: Any) -> None:
+    changed = connection.execute(
+        sa.update(operations)
+        .where(
+            operations.c.id == run.operation_id,
+            operations.c.epoch == run.epoch,
+            operations.c.done.is_(False),
+        )
+        .values(modified_at=datetime.now(tz=UTC), **values)
+    )
+    if changed.rowcount != 1:
+        raise RunReplacedError(f"Run {run.epoch} of operation {run.operation_id} is over.")
+
+
+def _rely_on(
+    connection: sa.Connection, table: sa.Table, column: str, owner: object, numbers: set[int]
+) -> None:
+    if numbers:
+        connection.execute(
+            sqlite.insert(table).on_conflict_do_nothing(),
+            [{column: owner, "pack": number} for number in numbers],
+        )
+
+
+def _forget_run(connection: sa.Connection, run: CopyRun) -> None:
+    for table in (copy_ranges, operation_packs):
+        connection.execute(sa.delete(table).where(table.c.operation_id == run.operation_id))

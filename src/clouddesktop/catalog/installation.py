@@ -1,0 +1,19 @@
+"""Facts about the installation as a whole."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.tables import installation
+
+STORE_ID = "store_id"
+"""The id of the store whose chunks the index knows."""
+
+
+def settle_fact(connection: sa.Connection, name: str, value: str) -> str:
+    """Give a fact's value; `value` becomes it when it had none."""
+    known = connection.scalar(sa.select(installation.c.value).where(installation.c.name == name))
+    if known is None:
+        connection.execute(sa.insert(installation).values(name=name, value=value))
+        return value
+    return known

@@ -1,0 +1,185 @@
+"""Queries on operations and on the idempotency keys that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.tables import idempotency_keys, operations
+from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
+from clouddesktop.ids import to_digest
+from clouddesktop.model.image import ComputeImage, Image, ImageStatus
+from clouddesktop.model.operation import Operation, OperationKind, Phase, Progress
+
+
+class IdempotencyKeyReusedError(InvalidArgumentError):
+    """The key was used before, for a request with other contents."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+def get_operation(connection: sa.Connection, operation_id: str) -> Operation:
+    """Read one operation.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    row = connection.execute(
+        sa.select(operations).where(operations.c.id == operation_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError.of_resource("Operation", operation_id)
+    return _to_operation(row._mapping)
+
+
+def add_copy_operation(
+    connection: sa.Connection,
+    operation: Operation,
+    *,
+    compute_image: ComputeImage,
+    workflow_id: str | None,
+) -> None:
+    """Insert the operation of a copy from `compute_image`; `workflow_id` will do the work."""
+    connection.execute(
+        sa.insert(operations).values(
+            id=operation.id,
+            kind=str(operation.kind),
+            description=operation.description,
+            created_at=operation.created_at,
+            created_by=operation.created_by,
+            modified_at=operation.modified_at,
+            done=operation.done,
+            image_id=operation.image_id,
+            failure=None,
+            result=None if operation.image is None else image_to_record(operation.image),
+            source=compute_image.source,
+            location=compute_image.location,
+            compute_image_id=compute_image.id,
+            workflow_id=workflow_id,
+            epoch=0,
+            attempts=0,
+            **operation.progress.to_record(),
+        )
+    )
+
+
+def find_idempotent_operation(
+    connection: sa.Connection, *, subject: str, key: str, request_digest: bytes
+) -> Operation | None:
+    """Find what an earlier request with this key has started.
+
+    Raises:
+        IdempotencyKeyReusedError: that request was another one.
+    """
+    row = connection.execute(
+        sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
+            idempotency_keys.c.subject == subject, idempotency_keys.c.key == key
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.request_digest != request_digest:
+        raise IdempotencyKeyReusedError(
+            f"The idempotency key {key} was used for another request.",
+            remedy="Draw a new UUID for each new request.",
+            facts={"operation_id": row.operation_id},
+        )
+    return get_operation(connection, row.operation_id)
+
+
+def add_idempotency_key(
+    connection: sa.Connection,
+    *,
+    subject: str,
+    key: str,
+    request_digest: bytes,
+    operation_id: str,
+    created_at: datetime,
+) -> None:
+    connection.execute(
+        sa.insert(idempotency_keys).values(
+            subject=subject,
+            key=key,
+            request_digest=request_digest,
+            operation_id=operation_id,
+            created_at=created_at,
+        )
+    )
+
+
+def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
+    """List the operations that are not done, each with the workflow that should be running it."""
+    rows = connection.execute(
+        sa.select(operations.c.id, operations.c.workflow_id)
+        .where(operations.c.done.is_(False), operations.c.workflow_id.is_not(None))
+        .order_by(operations.c.created_at)
+    )
+    return [(row.id, row.workflow_id) for row in rows]
+
+
+def replace_workflow(connection: sa.Connection, operation_id: str, *, workflow_id: str) -> None:
+    """Note that another workflow runs the operation from now on."""
+    connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id)
+        .values(workflow_id=workflow_id, modified_at=datetime.now(tz=UTC))
+    )
+
+
+def image_to_record(image: Image) -> dict[str, Any]:
+    """Give an image as JSON-ready values, to be kept as the result of its operation."""
+    return {
+        "id": image.id,
+        "folder_id": image.folder_id,
+        "name": image.name,
+        "description": image.description,
+        "labels": dict(image.labels),
+        "status": int(image.status),
+        "created_at": image.created_at.isoformat(),
+        "storage_size": image.storage_size,
+        "min_disk_size": image.min_disk_size,
+        "manifest": None if image.manifest is None else image.manifest.hex(),
+    }
+
+
+def _image_from_record(record: Mapping[str, Any]) -> Image:
+    manifest = record["manifest"]
+    return Image(
+        id=record["id"],
+        folder_id=record["folder_id"],
+        name=record["name"],
+        description=record["description"],
+        labels=record["labels"],
+        status=ImageStatus(record["status"]),
+        created_at=datetime.fromisoformat(record["created_at"]),
+        storage_size=record["storage_size"],
+        min_disk_size=record["min_disk_size"],
+        manifest=None if manifest is None else to_digest(bytes.fromhex(manifest)),
+    )
+
+
+def _to_operation(row: sa.RowMapping) -> Operation:
+    return Operation(
+        id=row["id"],
+        kind=OperationKind(row["kind"]),
+        description=row["description"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        modified_at=row["modified_at"],
+        done=row["done"],
+        image_id=row["image_id"],
+        failure=None if row["failure"] is None else Failure.from_record(row["failure"]),
+        image=None if row["result"] is None else _image_from_record(row["result"]),
+        progress=Progress(
+            phase=Phase(row["phase"]),
+            bytes_total=row["bytes_total"],
+            bytes_done=row["bytes_done"],
+            bytes_new=row["bytes_new"],
+            bytes_stored=row["bytes_stored"],
+            bytes_deduplicated=row["bytes_deduplicated"],
+            bytes_zero=row["bytes_zero"],
+        ),
+    )

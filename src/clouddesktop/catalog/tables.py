@@ -1,0 +1,208 @@
+"""Every table of the catalogue. Times are UTC, sizes are bytes, digests are 32 bytes of BLAKE3.
+
+clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
+                        ^                                        ^
+                    operations -> copy_ranges, (operation_packs) +
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """An aware instant, kept as UTC: SQLite would drop the zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002  (SQLAlchemy's signature)
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002  (SQLAlchemy's signature)
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _id(name: str = "id", *args: sa.ForeignKey, primary_key: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.String(50), *args, primary_key=primary_key, nullable=False)
+
+
+installation = sa.Table(  # facts about the installation as a whole
+    "installation",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+clouds = sa.Table(
+    "clouds",
+    metadata,
+    _id(primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+folders = sa.Table(
+    "folders",
+    metadata,
+    _id(primary_key=True),
+    _id("cloud_id", sa.ForeignKey("clouds.id")),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("cloud_id", "name"),
+)
+
+service_accounts = sa.Table(
+    "service_accounts",
+    metadata,
+    _id(primary_key=True),
+    _id("folder_id", sa.ForeignKey("folders.id")),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+authorized_keys = sa.Table(
+    "authorized_keys",
+    metadata,
+    _id(primary_key=True),
+    _id("service_account_id", sa.ForeignKey("service_accounts.id")),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),  # PEM
+)
+
+manifests = sa.Table(  # sealed contents; a manifest's blob is in the store under its digest
+    "manifests",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("disk_size", sa.BigInteger, nullable=False),
+    sa.Column("storage_size", sa.BigInteger, nullable=False),  # its chunks, each counted once
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    _id(primary_key=True),
+    _id("folder_id", sa.ForeignKey("folders.id")),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("status", sa.SmallInteger, nullable=False),  # ImageStatus
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("storage_size", sa.BigInteger, nullable=False),
+    sa.Column("min_disk_size", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest")),
+    sa.UniqueConstraint("folder_id", "name"),
+    sa.Index(None, "folder_id", "id"),
+)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    _id(primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # OperationKind
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),  # the subject's id
+    sa.Column("modified_at", UtcDateTime, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+    _id("image_id"),  # no foreign key: an operation outlives its image
+    sa.Column("failure", sa.JSON(none_as_null=True)),  # Failure.to_record()
+    sa.Column("result", sa.JSON(none_as_null=True)),  # the image as it was published
+    sa.Column("source", sa.Text, nullable=False),  # where the compute image lies
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("compute_image_id", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text),  # of the source's file, once the plan is made
+    sa.Column("settled", sa.Boolean),  # whether that fingerprint may stand for the content later
+    sa.Column("disk_size", sa.BigInteger),
+    sa.Column("workflow_id", sa.Text),  # the workflow that runs it; none if it needed none
+    sa.Column("epoch", sa.Integer, nullable=False),  # raised by each run; fences the run before it
+    sa.Column("attempts", sa.Integer, nullable=False),  # runs since a range was last recorded
+    sa.Column("phase", sa.Text, nullable=False),  # Phase; the rest are the figures of Progress
+    sa.Column("bytes_total", sa.BigInteger, nullable=False),
+    sa.Column("bytes_done", sa.BigInteger, nullable=False),
+    sa.Column("bytes_new", sa.BigInteger, nullable=False),
+    sa.Column("bytes_stored", sa.BigInteger, nullable=False),
+    sa.Column("bytes_deduplicated", sa.BigInteger, nullable=False),
+    sa.Column("bytes_zero", sa.BigInteger, nullable=False),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("key", sa.String(36), primary_key=True),
+    sa.Column("request_digest", sa.LargeBinary, nullable=False),
+    _id("operation_id", sa.ForeignKey("operations.id")),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+packs = sa.Table(
+    "packs",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),  # short, for the many rows that refer to it
+    sa.Column("id", sa.Text, nullable=False, unique=True),  # PackId
+    _id("operation_id"),  # the copy that wrote it
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Index(None, "operation_id"),
+)
+
+chunks = sa.Table(  # the chunk index; can be rebuilt from the packs' tables of contents
+    "chunks",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("pack", sa.Integer, sa.ForeignKey("packs.number"), nullable=False, index=True),
+    sa.Column("codec", sa.SmallInteger, nullable=False),
+    sa.Column("offset", sa.Integer, nullable=False),  # in the pack
+    sa.Column("stored_size", sa.Integer, nullable=False),
+    sa.Column("plain_size", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+copy_ranges = (
+    sa.Table(  # what a running copy has recorded; gone once it is published or rolled back
+        "copy_ranges",
+        metadata,
+        _id("operation_id", sa.ForeignKey("operations.id"), primary_key=True),
+        sa.Column("index", sa.Integer, primary_key=True),
+        sa.Column(
+            "chunks", sa.LargeBinary, nullable=False
+        ),  # (number u64, digest)* of non-zero chunks
+    )
+)
+
+operation_packs = sa.Table(  # packs that a running copy relies on
+    "operation_packs",
+    metadata,
+    _id("operation_id", sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("pack", sa.Integer, sa.ForeignKey("packs.number"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+manifest_packs = sa.Table(  # packs that a sealed content relies on
+    "manifest_packs",
+    metadata,
+    sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest"), primary_key=True),
+    sa.Column("pack", sa.Integer, sa.ForeignKey("packs.number"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+known_contents = sa.Table(  # what a source's file held when it was last copied
+    "known_contents",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("location", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest"), nullable=False),
+)
