@@ -1,0 +1,228 @@
+"""Durable workflows: the one module that touches DBOS and its process-wide instance.
+
+A workflow is a coroutine function that gets `Steps` and a text. What it does between steps must
+come out the same when it is run again after a crash; everything else belongs into a step, whose
+result is kept. docs/adr/0003-durable-workflows.md tells why, and what DBOS is not used for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    WorkflowSerializationFormat,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+APPLICATION_VERSION = "1"
+"""Raise only when the order of steps changes: workflows in flight stay with their version."""
+
+_QUEUE = "copies"
+_POLL_SECONDS = 0.1
+_LIVE = {"PENDING", "ENQUEUED", "DELAYED"}
+
+
+class Steps:
+    """What a workflow body may call. Arguments and results of steps are JSON values."""
+
+    def __init__(self, gate: _Gate) -> None:
+        self._gate = gate
+
+    async def run(
+        self,
+        name: str,
+        step: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run one step, or give its result when an earlier run has finished it."""
+        await self._gate.wait_open()
+        with self._gate.inside():
+            return await DBOS.run_step_async({"name": name}, step, *args, **kwargs)
+
+    async def run_each(
+        self,
+        name: str,
+        step: Callable[[Item], Coroutine[Any, Any, T]],
+        items: Sequence[Item],
+        *,
+        at_once: int,
+        is_fatal: Callable[[T], bool],
+    ) -> list[T]:
+        """Run one step for each item, `at_once` side by side, and give the results by item.
+
+        After a result that `is_fatal`, or an exception, no further step is begun; those begun are
+        waited for. Then the list holds the results there are, in the order of their items.
+        """
+        # A step's number decides which result it gets back after a crash, so all numbers are drawn
+        # here, in the order of the items, and not when a step's turn comes.
+        reserved = [(item, DBOS.reserve_step()) for item in items]
+        results: dict[int, T] = {}
+        turns = iter(enumerate(reserved))
+        stopped = False
+
+        async def take_turns() -> None:
+            nonlocal stopped
+            for index, (item, slot) in turns:
+                await self._gate.wait_open()
+                if stopped:
+                    return
+                with self._gate.inside():
+                    try:
+                        results[index] = await slot.run_async({"name": name}, step, item)
+                    except BaseException:
+                        stopped = True
+                        raise
+                if is_fatal(results[index]):
+                    stopped = True
+
+        outcomes = await asyncio.gather(
+            *(take_turns() for _ in range(min(at_once, len(reserved)))), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [results[index] for index in sorted(results)]
+
+
+Body = Callable[[Steps, str], Awaitable[None]]
+
+
+class WorkflowEngine:
+    """Starts and stops DBOS, and enqueues workflows. One at a time in a process.
+
+    Register every workflow, then `launch`, which also goes on with what an earlier process left.
+    """
+
+    def __init__(self, *, database_url: str, executor_id: str, workflows_at_once: int) -> None:
+        """Keep DBOS's tables in the database at `database_url`, beside the catalogue's."""
+        self._database_url = database_url
+        self._workflows_at_once = workflows_at_once
+        self._gate = _Gate()
+        self._client: DBOSClient | None = None
+        logging.getLogger("dbos").propagate = True
+        config: DBOSConfig = {
+            "name": "clouddesktop",
+            "system_database_url": database_url,
+            "application_version": APPLICATION_VERSION,
+            "executor_id": executor_id,
+            "serializer": DBOSPortableJSONSerializer(),
+            "max_executor_threads": 64,
+            "log_level": "ERROR",
+            "use_listen_notify": False,
+        }
+        DBOS(config=config)
+
+    def register(self, name: str, body: Body) -> None:
+        """Name a workflow; the name is kept in the database and must outlive the code's own."""
+
+        async def workflow(argument: str) -> None:
+            await body(Steps(self._gate), argument)
+
+        workflow.__qualname__ = name
+        DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE)(workflow)
+
+    def launch(self) -> None:
+        """Make or migrate DBOS's tables and begin to run workflows. Call it from a plain thread."""
+        DBOS.launch()
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=self._workflows_at_once,
+            partition_concurrency=self._workflows_at_once,
+            polling_interval_sec=_POLL_SECONDS,
+            on_conflict="always_update",
+        )
+        self._client = DBOSClient(
+            system_database_url=self._database_url,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name="clouddesktop",
+        )
+
+    def enqueue(
+        self,
+        connection: sa.Connection,
+        name: str,
+        argument: str,
+        *,
+        workflow_id: str,
+        partition: str,
+    ) -> None:
+        """Enqueue a workflow in the caller's transaction: it exists if and only if that commits.
+
+        `workflow_id` must never have been used; `partition` shares the workers fairly among owners.
+        """
+        if self._client is None:
+            raise RuntimeError("Launch the engine before the first enqueue.")
+        options: EnqueueOptions = {
+            "workflow_name": name,
+            "queue_name": _QUEUE,
+            "workflow_id": workflow_id,
+            "workflow_id_reuse_policy": "reject",
+            "queue_partition_key": partition,
+            "app_version": APPLICATION_VERSION,
+            "serialization_type": WorkflowSerializationFormat.PORTABLE,
+        }
+        self._client.enqueue_in_transaction(connection, options, argument)
+
+    def is_live(self, workflow_id: str) -> bool:
+        """Tell whether a workflow is waiting or running, or will be recovered."""
+        status = DBOS.get_workflow_status(workflow_id)
+        return status is not None and status.status in _LIVE
+
+    def drain(self, *, timeout_seconds: float) -> bool:
+        """Begin no further step and wait for those that run; False when some still do at the end.
+
+        Workflows stay where they are and go on at the next launch.
+        """
+        return self._gate.close(timeout_seconds=timeout_seconds)
+
+    def stop(self) -> None:
+        """End DBOS; steps that still run are forgotten and run again after the next launch."""
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+        DBOS.destroy(destroy_registry=True)
+
+
+class _Gate:
+    """Counts the steps that run; once closed it lets none begin. Shared by loops and threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._closed = False
+
+    async def wait_open(self) -> None:
+        if self._closed:
+            # For ever: the workflow is parked until its process ends, and resumed by the next one.
+            await asyncio.Event().wait()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        with self._changed:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def close(self, *, timeout_seconds: float) -> bool:
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: self._running == 0, timeout_seconds)

@@ -1,0 +1,148 @@
+"""Steps side by side, failures among them, and draining."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+
+import pytest
+
+from clouddesktop.catalog.engine import Database
+from clouddesktop.workflow.engine import Steps, WorkflowEngine
+
+WAIT_SECONDS = 30
+
+
+class Running:
+    """An engine on a database of its own, and what its workflow has to say."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(f"sqlite:///{path}")
+        self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
+        self.engine = WorkflowEngine(
+            database_url=self.database.url, executor_id="test", workflows_at_once=2
+        )
+        self.ended = threading.Event()
+        self.results: list[int] = []
+
+    def run(
+        self,
+        items: list[int],
+        step: Callable[[int], Coroutine[None, None, int]],
+        *,
+        is_fatal: Callable[[int], bool],
+    ) -> None:
+        """Start a workflow that runs the step for each item, two side by side."""
+
+        async def body(steps: Steps, argument: str) -> None:
+            assert argument == "argument"
+            self.results = await steps.run_each("step", step, items, at_once=2, is_fatal=is_fatal)
+            self.ended.set()
+
+        self.engine.register("workflow", body)
+        self.engine.launch()
+        self.database.write(
+            lambda connection: self.engine.enqueue(
+                connection, "workflow", "argument", workflow_id="workflow-1", partition="p"
+            )
+        )
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    started = Running(tmp_path / "workflows.db")
+    yield started
+    started.engine.stop()
+    started.database.close()
+
+
+def test_results_come_in_the_order_of_their_items(running: Running) -> None:
+    """Whatever ends first."""
+
+    async def step(item: int) -> int:
+        await asyncio.sleep(0.02 * item)
+        return item
+
+    running.run([3, 1, 2], step, is_fatal=lambda _: False)
+    assert running.ended.wait(WAIT_SECONDS)
+    assert running.results == [3, 1, 2]
+
+
+def test_after_a_fatal_result_no_step_begins(running: Running) -> None:
+    """Those that had begun are waited for; the rest is left."""
+    begun: list[int] = []
+    fatal_seen = asyncio.Event()
+
+    async def step(item: int) -> int:
+        begun.append(item)
+        if item > 3:
+            await fatal_seen.wait()
+        return item
+
+    def is_fatal(result: int) -> bool:
+        if result == 3:
+            fatal_seen.set()
+        return result == 3
+
+    running.run(list(range(50)), step, is_fatal=is_fatal)
+    assert running.ended.wait(WAIT_SECONDS)
+    assert running.results == sorted(begun) == [0, 1, 2, 3, 4]
+
+
+def test_a_workflow_of_a_rolled_back_transaction_never_runs(running: Running) -> None:
+    """It exists if and only if the caller commits."""
+
+    async def body(_steps: Steps, _argument: str) -> None:
+        await asyncio.sleep(0)
+        running.ended.set()
+
+    running.engine.register("workflow", body)
+    running.engine.launch()
+
+    def enqueue_and_fail(connection: object) -> None:
+        running.engine.enqueue(
+            connection,  # type: ignore[arg-type]  # the query's connection, passed through
+            "workflow",
+            "argument",
+            workflow_id="workflow-1",
+            partition="p",
+        )
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        running.database.write(enqueue_and_fail)
+    assert not running.engine.is_live("workflow-1")
+
+
+def test_draining_waits_for_the_step_at_work_and_begins_none(running: Running) -> None:
+    """The workflow is left pending, with the ended step's result kept."""
+    at_work, let_go = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    async def slow(item: int) -> int:
+        begun.append(item)
+        at_work.set()
+        await asyncio.to_thread(let_go.wait)
+        return item
+
+    async def body(steps: Steps, _argument: str) -> None:
+        for item in range(3):
+            await steps.run("slow", slow, item)
+        running.ended.set()
+
+    running.engine.register("workflow", body)
+    running.engine.launch()
+    running.database.write(
+        lambda connection: running.engine.enqueue(
+            connection, "workflow", "argument", workflow_id="workflow-1", partition="p"
+        )
+    )
+    assert at_work.wait(WAIT_SECONDS)
+    assert not running.engine.drain(timeout_seconds=0.05)
+    let_go.set()
+    assert running.engine.drain(timeout_seconds=WAIT_SECONDS)
+    assert begun == [0]
+    assert not running.ended.is_set()
+    assert running.engine.is_live("workflow-1")
