@@ -1,7 +1,7 @@
 """The errors of clouddesktop: one family for each thing a caller can do about it.
 
-A special case is a subclass beside the code that raises it and overrides `reason` only. No wire type
-appears here: `api.status` alone turns an error into a google.rpc.Status.
+A special case is a subclass beside the code that raises it and overrides `reason` only. No wire
+type appears here: `api.status` alone turns an error into a google.rpc.Status.
 """
 
 from __future__ import annotations
@@ -86,8 +86,9 @@ class Failure:
 class CloudDesktopError(Exception):
     """The root of every error that clouddesktop raises on purpose.
 
-    `message` says what went wrong and where, as one sentence; `remedy` says the way out; `facts` holds
-    the values behind it, never a secret. `reason` is stable and only ever added to (docs/errors.md).
+    `message` says what went wrong and where, as one sentence; `remedy` says the way out; `facts`
+    holds the values behind it, never a secret. `reason` is stable; the list of them only grows
+    (docs/errors.md).
     """
 
     code: ClassVar[Code] = Code.INTERNAL
@@ -113,7 +114,7 @@ class CloudDesktopError(Exception):
 
 
 class InvalidArgumentError(CloudDesktopError):
-    """The request breaks a rule whatever the state of the system; carries every violation at once."""
+    """The request breaks a rule in any state of the system; carries every violation at once."""
 
     code = Code.INVALID_ARGUMENT
     reason = "INVALID_ARGUMENT"

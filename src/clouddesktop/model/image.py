@@ -14,7 +14,7 @@ MIN_DISK_STEP = 4 << 20
 
 
 class ImageStatus(IntEnum):
-    """Numbered as in the API's DesktopImage.Status; there is no ERROR: a failed copy leaves no image."""
+    """Numbered as in the API's DesktopImage.Status. No ERROR: a failed copy leaves no image."""
 
     CREATING = 1
     ACTIVE = 2
@@ -43,7 +43,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeImage:
-    """A disk that somebody prepared, where it lies: `location` is a path inside the named source."""
+    """A disk that somebody prepared, where it lies: `location` is a path inside its source."""
 
     id: str
     folder_id: str

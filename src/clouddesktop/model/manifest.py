@@ -1,9 +1,9 @@
 """The shape of a disk: extents, the ranges it is copied in, and the manifest of its chunks.
 
-    disk     |....data....|......hole......|..data..|zero|.......|   extents, as the source maps them
-    chunks   |----|----|----|              |----|----|               CHUNK_SIZE each, the last may be short
-    ranges   |---- 0 ------|               |--- 1 ---|               at most RANGE_SIZE of chunks
-    manifest size + {chunk number: digest}; a chunk that is not listed is zero
+disk     |....data....|......hole......|..data..|zero|.......|   extents, as the source maps them
+chunks   |----|----|----|              |----|----|               of CHUNK_SIZE, the last shorter
+ranges   |---- 0 ------|               |--- 1 ---|               at most RANGE_SIZE of chunks
+manifest size + {chunk number: digest}; a chunk that is not listed is zero
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class CopyRange:
 class Manifest:
     """An image's content: the disk's size in bytes and the digest of each chunk that is not zero.
 
-    `chunks` maps chunk numbers, ascending, to digests. Chunk n covers the bytes from n x `chunk_size` to
-    the next chunk or the end of the disk.
+    `chunks` maps chunk numbers, ascending, to digests. Chunk n covers the bytes from n x
+    `chunk_size` to the next chunk or the end of the disk.
     """
 
     size: int
@@ -88,7 +88,7 @@ def plan_ranges(
             continue
         start_chunk = max(extent.offset // chunk_size, after)
         end_chunk = -(-end // chunk_size)
-        if start_chunk > after and after > first:
+        if start_chunk > after > first:
             yield CopyRange(index=index, first_chunk=first, chunk_count=after - first)
             index += 1
             first = after = start_chunk

@@ -33,8 +33,8 @@ class Phase(StrEnum):
 class Progress:
     """How far a copy has come, in plain (uncompressed) bytes but for `bytes_stored`.
 
-    `bytes_total` counts the data that the source's map shows, holes left out, and is 0 until the plan is
-    made. `bytes_done` = new + deduplicated + zero bytes. `bytes_stored` is what the new ones take in the
+    `bytes_total` counts the chunks with data on the source's map, and is 0 until the plan is made.
+    `bytes_done` = new + deduplicated + zero bytes. `bytes_stored` is what the new ones take in the
     store, compressed.
     """
 
@@ -55,8 +55,8 @@ class Progress:
 class Operation:
     """An operation as its caller may see it at one moment.
 
-    `done` means that exactly one of `failure` and `image` is set. A failure may be there before: then
-    the rollback is still running.
+    `done` means that exactly one of `failure` and `image` is set. A failure may be there before:
+    then the rollback is still running.
     """
 
     id: str
