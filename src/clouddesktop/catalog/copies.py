@@ -95,13 +95,12 @@ def begin_run(connection: sa.Connection, operation_id: str) -> CopyRun | None:
     ).one_or_none()
     if row is None:
         return None
-    image = get_image(connection, row.image_id)
     return CopyRun(
         operation_id=operation_id,
         image_id=row.image_id,
         compute_image=ComputeImage(
             id=row.compute_image_id,
-            folder_id=image.folder_id,
+            folder_id=row.compute_image_folder_id,
             source=row.source,
             location=row.location,
         ),

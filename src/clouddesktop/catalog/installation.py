@@ -12,7 +12,9 @@ STORE_ID = "store_id"
 
 def settle_fact(connection: sa.Connection, name: str, value: str) -> str:
     """Give a fact's value; `value` becomes it when it had none."""
-    known = connection.scalar(sa.select(installation.c.value).where(installation.c.name == name))
+    known: str | None = connection.scalar(
+        sa.select(installation.c.value).where(installation.c.name == name)
+    )
     if known is None:
         connection.execute(sa.insert(installation).values(name=name, value=value))
         return value

@@ -58,6 +58,7 @@ def add_copy_operation(
             source=compute_image.source,
             location=compute_image.location,
             compute_image_id=compute_image.id,
+            compute_image_folder_id=compute_image.folder_id,
             workflow_id=workflow_id,
             epoch=0,
             attempts=0,

@@ -123,6 +123,7 @@ operations = sa.Table(
     sa.Column("source", sa.Text, nullable=False),  # where the compute image lies
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("compute_image_id", sa.Text, nullable=False),
+    _id("compute_image_folder_id"),
     sa.Column("fingerprint", sa.Text),  # of the source's file, once the plan is made
     sa.Column("settled", sa.Boolean),  # whether that fingerprint may stand for the content later
     sa.Column("disk_size", sa.BigInteger),

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("location", sa.Text(), nullable=False),
         sa.Column("compute_image_id", sa.Text(), nullable=False),
+        sa.Column("compute_image_folder_id", sa.String(length=50), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=True),
         sa.Column("settled", sa.Boolean(), nullable=True),
         sa.Column("disk_size", sa.BigInteger(), nullable=True),
