@@ -1,0 +1,54 @@
+"""What can be wrong with a disk, whichever part of this package finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clouddesktop.errors import AbortedError, FailedPreconditionError
+
+
+class UnsafeDiskError(FailedPreconditionError):
+    """Reading the disk would make a program open something that the file names, or guess at it."""
+
+    reason = "UNSAFE_DISK"
+
+
+class UnsupportedDiskError(FailedPreconditionError):
+    """The disk's format, or a feature it uses, is known and not served yet."""
+
+    reason = "UNSUPPORTED_DISK_FORMAT"
+
+
+class DamagedDiskError(FailedPreconditionError):
+    """The file is truncated or contradicts itself; what is missing is never read as zeros."""
+
+    reason = "DAMAGED_DISK"
+
+
+class DiskInUseError(FailedPreconditionError):
+    """Another program has the disk open for writing."""
+
+    reason = "DISK_IN_USE"
+
+
+class DiskUnreadableError(FailedPreconditionError):
+    """The file was open already, but the program that reads it may not open it again."""
+
+    reason = "DISK_UNREADABLE"
+
+
+class DiskShrankError(AbortedError):
+    """The file became shorter while it was read."""
+
+    reason = "DISK_SHRANK"
+
+
+class MissingProgramError(FailedPreconditionError):
+    """A program or library that reads disks is not installed."""
+
+    reason = "MISSING_PROGRAM"
+
+
+def name_of(fd: int) -> str:
+    """Give the name of an open file, without its folder, for messages."""
+    return Path(f"/proc/self/fd/{fd}").readlink().name.removesuffix(" (deleted)")

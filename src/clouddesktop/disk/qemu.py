@@ -1,0 +1,242 @@
+"""A qemu-nbd process that reads one file for us, from its start to its certain end.
+
+    this process                                   qemu-nbd
+      client sockets x readers ---- accepted by --- listener, inherited (socket activation)
+      the image's descriptor ------ reopened as --- /proc/self/fd/N
+      stderr, read to its end <------------------- stderr
+
+The clients connect before the program starts: their first answer comes when it is ready, and an
+error when it has ended, so nothing is polled. The socket's name is gone before the program starts.
+The program ends by itself when the last client hangs up, and is killed when this process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from clouddesktop.disk.errors import MissingProgramError
+from clouddesktop.errors import UnavailableError
+
+_MEMORY_LIMIT = 2 << 30  # bytes of address space; the cache of its tables takes 32 MiB at most
+_FIRST_FREE_FD = 10  # socket activation wants the listener as descriptor 3
+_STDERR_SIZE = 8 << 10
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ACTIVATE = (
+    # Only from here on would the death of our process be noticed: it may have happened before.
+    'test "$PPID" = "$1" || exit 1; shift; '
+    'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&0 0</dev/null'
+)
+
+
+class QemuNbd:
+    """A running qemu-nbd and the sockets that are connected to it; a context manager."""
+
+    def __init__(self, fd: int, *, driver: str, readers: int, cpu_seconds: int) -> None:
+        """Start it on an open file of the format `driver`; `clients` then has a socket per reader.
+
+        Raises:
+            MissingProgramError: it is not installed.
+            UnavailableError: there is no room for another process.
+        """
+        with ExitStack() as stack:
+            self._image_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+            stack.callback(os.close, self._image_fd)
+            self._command = _command_of(
+                self._image_fd, driver=driver, readers=readers, cpu_seconds=cpu_seconds
+            )
+            self._listener, self.clients = _connect(readers)
+            for each in (self._listener, *self.clients):
+                stack.callback(each.close)
+            self._process: subprocess.Popen[bytes] | None = None
+            self._failure: OSError | None = None
+            self._stderr = b""
+            self._stderr_fd: int | None = None
+            self._stderr_lock = threading.Lock()
+            self._started = threading.Event()
+            # The kernel kills the program when the *thread* that started it ends, as asked for by
+            # --pdeathsig: that thread has to last as long, so it waits for the program's end.
+            self._keeper = threading.Thread(target=self._keep, name="qemu-nbd", daemon=True)
+            self._keeper.start()
+            self._started.wait()
+            if self._failure is not None:
+                raise UnavailableError(
+                    f"The program qemu-nbd cannot be started: {self._failure.strerror}.",
+                    remedy="Look for the server's limits on processes and memory.",
+                ) from self._failure
+            self._resources = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it if it runs, and wait until it is gone."""
+        self.kill()
+        self.wait_ended()
+        self._resources.close()
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs, as far as is known; negative: the signal that ended it."""
+        return self._running.returncode
+
+    @property
+    def messages(self) -> str:
+        """What it has written to its standard error by now, shortened."""
+        self._collect()
+        return self._stderr.decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """Make it end at once: it only reads, so nothing is lost. Thread-safe."""
+        self._running.kill()
+
+    def wait_ended(self) -> None:
+        """Wait until it has ended and its messages are complete."""
+        self._keeper.join()
+
+    def is_confined(self) -> bool:
+        """Tell whether it has no file open but the image, and no connection but ours."""
+        image = os.fstat(self._image_fd)
+        sockets = 0
+        for each in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                status = each.stat()
+            except FileNotFoundError:  # closed since it was listed
+                continue
+            if stat.S_ISSOCK(status.st_mode):
+                sockets += 1
+            elif stat.S_ISBLK(status.st_mode) or (
+                stat.S_ISREG(status.st_mode) and not os.path.samestat(status, image)
+            ):
+                return False
+        return sockets <= len((self._listener, *self.clients))
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("qemu-nbd has not been started.")
+        return self._process
+
+    def _keep(self) -> None:
+        try:
+            with self._listener:
+                self._process = subprocess.Popen(  # noqa: S603  (a fixed program; the shell runs fixed text)
+                    self._command,
+                    stdin=self._listener.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(self._image_fd,),
+                    env={"PATH": _SEARCH_PATH, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
+                    cwd="/",
+                )
+            assert self._process.stderr is not None  # noqa: S101  (a pipe was asked for)
+            self._stderr_fd = self._process.stderr.fileno()
+            os.set_blocking(self._stderr_fd, False)
+        except OSError as error:
+            self._failure = error
+            return
+        finally:
+            self._started.set()
+        poll = select.poll()
+        poll.register(self._stderr_fd, select.POLLIN)
+        with self._process:
+            while self._collect():
+                poll.poll()
+            with self._stderr_lock:
+                self._stderr_fd = None
+
+    def _collect(self) -> bool:
+        """Take what it has written so far; tell whether more may come.
+
+        A message that explains a failed read is written before the read's answer, so whoever got
+        that answer finds the message, too.
+        """
+        with self._stderr_lock:
+            if self._stderr_fd is None:
+                return False
+            try:
+                piece = os.read(self._stderr_fd, _STDERR_SIZE)
+            except BlockingIOError:
+                return True
+            self._stderr = (self._stderr + piece)[:_STDERR_SIZE]
+            return bool(piece)
+
+
+def _command_of(image_fd: int, *, driver: str, readers: int, cpu_seconds: int) -> Sequence[str]:
+    # The format is named, and so is "no backing file", whatever the header says.
+    image = {
+        "driver": driver,
+        "backing": None,
+        "file": {"driver": "file", "filename": f"/proc/self/fd/{image_fd}"},
+    }
+    program = _find("qemu-nbd")
+    if program is None:
+        raise MissingProgramError(
+            "The program qemu-nbd, which reads qcow2 disks, is not installed.",
+            remedy="Install it: `apt-get install qemu-utils libnbd0` on Debian and Ubuntu.",
+            facts={"packages": "qemu-utils, libnbd0"},
+        )
+    command = []
+    if prlimit := _find("prlimit"):
+        limits = [f"--as={_MEMORY_LIMIT}", f"--cpu={cpu_seconds}", "--core=0", "--fsize=0"]
+        command += [prlimit, *limits]
+    if setpriv := _find("setpriv"):
+        command += [setpriv, "--no-new-privs", "--pdeathsig", "KILL"]
+    return [
+        *command,
+        *("/bin/sh", "-c", _ACTIVATE, "qemu-nbd", str(os.getpid())),
+        program,
+        "--read-only",
+        f"--shared={readers}",
+        f"json:{json.dumps(image)}",
+    ]
+
+
+def _find(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=_SEARCH_PATH)
+
+
+def _connect(count: int) -> tuple[socket.socket, list[socket.socket]]:
+    """Make a listening socket and connect to it, by a name that nobody else ever sees."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clouddesktop-"))
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder_fd)
+        # By way of the descriptor: a socket's path may have 107 bytes at most.
+        address = f"/proc/self/fd/{folder_fd}/socket"
+        listener = socket.socket(socket.AF_UNIX)
+        sockets = [listener]
+        try:
+            listener.bind(address)
+            listener.listen(count)
+            for _ in range(count):
+                client = socket.socket(socket.AF_UNIX)
+                sockets.append(client)
+                client.connect(address)
+        except OSError:
+            for each in sockets:
+                each.close()
+            raise
+        return listener, sockets[1:]

@@ -1,0 +1,57 @@
+"""Disks as the guest sees them, whatever the format of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from clouddesktop.disk.nbd import open_nbd_disk
+from clouddesktop.disk.probe import DiskFormat, probe_disk
+from clouddesktop.disk.qcow2 import check_qcow2
+from clouddesktop.disk.raw import RawDisk
+from clouddesktop.model.manifest import Extent
+
+
+class Disk(Protocol):
+    """An opened disk. Thread-safe."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that the guest sees, a multiple of 512."""
+
+    def iter_extents(self) -> Iterator[Extent]:
+        """Map the data: ascending, not overlapping, maybe touching.
+
+        Holes and areas that are known to be zero are left out. Lazy, in bounded memory; each call
+        starts anew.
+        """
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the whole buffer with the bytes from `offset` on.
+
+        Raises:
+            ValueError: that is not all on the disk.
+        """
+
+
+@contextmanager
+def open_disk(fd: int, *, readers: int) -> Iterator[Disk]:
+    """Open the disk in an open file, once it is found safe and whole.
+
+    `readers` threads can read at a time without waiting for each other. The descriptor stays the
+    caller's and has to stay open. Whatever was started is gone at the end, also after an error.
+
+    Raises:
+        UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
+        CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
+    """
+    match probe_disk(fd):
+        case DiskFormat.RAW:
+            yield RawDisk(fd)
+        case DiskFormat.QCOW2:
+            disk_size = check_qcow2(fd)
+            with open_nbd_disk(
+                fd, driver=DiskFormat.QCOW2, readers=readers, size_hint=disk_size
+            ) as disk:
+                yield disk

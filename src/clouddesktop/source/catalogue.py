@@ -1,0 +1,94 @@
+"""The configured sources together: finds a compute image wherever it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnimplementedError
+from clouddesktop.model.image import ComputeImage
+from clouddesktop.source.fingerprint import Fingerprint
+from clouddesktop.source.folder import AmbiguousComputeImageError, FolderSource, SourceFile
+
+_LATER = frozenset({"s3", "https", "glance+https"})
+
+
+class SourceCatalogue:
+    """All sources of one server, by name."""
+
+    def __init__(self, sources: Sequence[FolderSource]) -> None:
+        """Serve the images of these sources.
+
+        Raises:
+            InvalidArgumentError: two sources have one name.
+        """
+        self._sources = {each.name: each for each in sources}
+        if len(self._sources) < len(sources):
+            names = ", ".join(each.name for each in sources)
+            raise InvalidArgumentError(
+                f"Two sources have one name: {names}.", remedy="Give each source a name of its own."
+            )
+
+    def get_compute_image(self, image_id: str) -> ComputeImage:
+        """Find an image by its id.
+
+        Raises:
+            NotFoundError: no source has it.
+            AmbiguousComputeImageError: several files, in one source or in several, have that id.
+        """
+        candidates = [each.find_compute_image(image_id) for each in self._sources.values()]
+        found = [each for each in candidates if each is not None]
+        if not found:
+            raise NotFoundError.of_resource("Image", image_id)
+        if len(found) > 1:
+            names = " and ".join(f"{each.location} in {each.source}" for each in found)
+            raise AmbiguousComputeImageError(
+                f"Several sources have the compute image {image_id}: {names}.",
+                remedy="Rename or remove all but one of the files.",
+                facts={"image_id": image_id, "files": names},
+            )
+        return found[0]
+
+    def fingerprint(self, image: ComputeImage) -> Fingerprint:
+        """Take the fingerprint of an image, as FolderSource.fingerprint does."""
+        return self._source_of(image).fingerprint(image)
+
+    def open_file(self, image: ComputeImage) -> AbstractContextManager[SourceFile]:
+        """Open an image's file, as FolderSource.open_file does."""
+        return self._source_of(image).open_file(image)
+
+    def _source_of(self, image: ComputeImage) -> FolderSource:
+        source = self._sources.get(image.source)
+        if source is None:  # a copy outlives the configuration that it was started under
+            raise NotFoundError.of_resource("Image", image.id)
+        return source
+
+
+def parse_source(*, name: str, url: str, folder_id: str) -> FolderSource:
+    """Make a source from its setting.
+
+    Raises:
+        InvalidArgumentError: the URL is none, or not of a folder that is there.
+        UnimplementedError: sources of that kind are not served yet.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in _LATER:
+        raise UnimplementedError(
+            f"The source {name} is of the kind {parts.scheme}, which is not served yet.",
+            remedy="Bring the images into a folder and use file:///DIR.",
+        )
+    path = Path(unquote(parts.path))
+    is_local = parts.scheme == "file" and parts.netloc in ("", "localhost") and path.is_absolute()
+    if not is_local or parts.query or parts.fragment:
+        raise InvalidArgumentError(
+            f"The source {name} has a URL that is not understood: {url}.",
+            remedy="Write file:///DIR with the folder's absolute path (%23 for #, %3F for ?).",
+        )
+    if not path.is_dir():
+        raise InvalidArgumentError(
+            f"The source {name} is not a folder: {path}.",
+            remedy="Make the folder, or correct the source's URL.",
+        )
+    return FolderSource(name=name, folder_id=folder_id, root=path)

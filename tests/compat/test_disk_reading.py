@@ -1,0 +1,62 @@
+"""What open_disk reads is what qemu-img reads, whatever the format and its options."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from clouddesktop.disk.reader import open_disk
+from parts.disks import read_as_qemu
+from strategies import (
+    DiskLayout,
+    QcowOptions,
+    build_qcow2,
+    build_raw,
+    disk_layouts,
+    qcow_options,
+)
+
+pytestmark = pytest.mark.qemu
+
+
+def check_reads_as_qemu(path: Path, *, disk_format: str) -> None:
+    """Size, every byte, and a map that leaves out nothing but zeros."""
+    expected = read_as_qemu(path, disk_format=disk_format, scratch=path.parent)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with open_disk(fd, readers=2) as disk:
+            assert disk.size == len(expected)
+            whole = bytearray(b"\xff" * disk.size)
+            disk.read_into(0, memoryview(whole))
+            assert whole == expected
+            by_map = bytearray(disk.size)
+            position = 0
+            for extent in disk.iter_extents():
+                assert position <= extent.offset < extent.end <= disk.size
+                position = extent.end
+                disk.read_into(extent.offset, memoryview(by_map)[extent.offset : extent.end])
+            assert by_map == expected
+    finally:
+        os.close(fd)
+
+
+def check_built(build: Callable[[Path], Path], *, disk_format: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        check_reads_as_qemu(build(Path(folder) / "disk"), disk_format=disk_format)
+
+
+@given(layout=disk_layouts())
+def test_raw_files_read_as_qemu_reads_them(layout: DiskLayout) -> None:
+    """Holes, runs of zeros and unaligned tails of raw files."""
+    check_built(lambda path: build_raw(path, layout), disk_format="raw")
+
+
+@given(layout=disk_layouts(), options=qcow_options())
+def test_qcow2_files_read_as_qemu_reads_them(layout: DiskLayout, options: QcowOptions) -> None:
+    """Cluster sizes, compression, preallocation, versions, snapshots; none is taken for damaged."""
+    check_built(lambda path: build_qcow2(path, layout, options), disk_format="qcow2")
