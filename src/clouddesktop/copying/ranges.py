@@ -1,0 +1,131 @@
+"""One range of a copy: read, drop zeros, hash, compress what is new, store, record.
+
+Runs in a thread. Its memory is one batch of plain bytes and one pack of compressed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from clouddesktop.catalog.chunks import find_known
+from clouddesktop.catalog.copies import (
+    ChunkGoneError,
+    CopyRun,
+    RangeRecord,
+    StoredPack,
+    is_range_recorded,
+    record_range,
+)
+from clouddesktop.catalog.engine import Database
+from clouddesktop.disk.reader import Disk
+from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.manifest import CHUNK_SIZE, CopyRange, chunk_length
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.codec import digest_of, encode, is_zero
+from clouddesktop.store.packs import PackWriter
+
+BATCH_SIZE = 8 << 20
+"""Plain bytes that a range holds at a time, and asks the index about in one query."""
+
+_TRIES = 3
+"""How often a range is read again because a rollback beside it removed a chunk that it shares."""
+
+
+class RangeStore:
+    """Stores the ranges of one run."""
+
+    def __init__(
+        self,
+        *,
+        run: CopyRun,
+        database: Database,
+        chunks: ChunkStore,
+        failpoint: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._database = database
+        self._chunks = chunks
+        self._failpoint = failpoint
+
+    def is_recorded(self, copy_range: CopyRange) -> bool:
+        """Tell whether an earlier run has recorded the range, so that it need not be read."""
+        return self._database.read(is_range_recorded, self._run, copy_range.index)
+
+    def store(self, disk: Disk, copy_range: CopyRange) -> None:
+        """Bring one range into the store and record it; both are durable afterwards."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._store(disk, copy_range, attempt=_TRIES - tries_left)
+            except ChunkGoneError:
+                if not tries_left:
+                    raise
+            else:
+                return
+
+    def _store(self, disk: Disk, copy_range: CopyRange, *, attempt: int) -> None:
+        self._failpoint(f"range-begin:{copy_range.index}")
+        pack = PackWriter()
+        written: set[Digest] = set()
+        references: list[tuple[int, Digest]] = []
+        bytes_new = bytes_shared = bytes_zero = 0
+        for batch in _iter_batches(disk, copy_range):
+            plain: dict[Digest, memoryview] = {}
+            for number, view in batch:
+                if is_zero(view):
+                    bytes_zero += len(view)
+                    continue
+                digest = digest_of(view)
+                references.append((number, digest))
+                if digest in written or digest in plain:
+                    bytes_shared += len(view)
+                else:
+                    plain[digest] = view
+            known = self._database.read(find_known, list(plain))
+            for digest, view in plain.items():
+                if digest in known:
+                    bytes_shared += len(view)
+                    continue
+                codec, stored = encode(view)
+                pack.add(digest, codec, stored, len(view))
+                written.add(digest)
+                bytes_new += len(view)
+        self._failpoint(f"range-read:{copy_range.index}")
+        stored_pack = self._put(pack, copy_range, attempt=attempt)
+        record = RangeRecord(
+            index=copy_range.index,
+            chunks=references,
+            bytes_new=bytes_new,
+            bytes_stored=0 if stored_pack is None else stored_pack.size,
+            bytes_deduplicated=bytes_shared,
+            bytes_zero=bytes_zero,
+        )
+        self._database.write(record_range, self._run, record, pack=stored_pack)
+        self._failpoint(f"range-recorded:{copy_range.index}")
+
+    def _put(self, pack: PackWriter, copy_range: CopyRange, *, attempt: int) -> StoredPack | None:
+        if pack.is_empty:
+            return None
+        # Named after the run, so that what a crash leaves behind is found and removed by its copy.
+        name = f"{copy_range.index:06d}-{self._run.epoch}-{attempt}"
+        pack_id = PackId(f"{self._run.operation_id}/{name}")
+        entries, data = pack.finish()
+        size = len(memoryview(data))
+        self._chunks.put_pack(pack_id, data)
+        return StoredPack(pack_id, size, entries)
+
+
+def _iter_batches(disk: Disk, copy_range: CopyRange) -> Iterator[list[tuple[int, memoryview]]]:
+    """Read a range piece by piece: chunk numbers and their bytes, valid until the next piece."""
+    buffer = memoryview(bytearray(min(BATCH_SIZE, copy_range.chunk_count * CHUNK_SIZE)))
+    step = BATCH_SIZE // CHUNK_SIZE
+    end = copy_range.first_chunk + copy_range.chunk_count
+    for first in range(copy_range.first_chunk, end, step):
+        numbers = range(first, min(first + step, end))
+        lengths = [chunk_length(number, disk_size=disk.size) for number in numbers]
+        filled = buffer[: sum(lengths)]
+        disk.read_into(first * CHUNK_SIZE, filled)
+        starts = range(0, len(numbers) * CHUNK_SIZE, CHUNK_SIZE)
+        yield [
+            (number, filled[start : start + length])
+            for number, start, length in zip(numbers, starts, lengths, strict=True)
+        ]

@@ -1,0 +1,221 @@
+"""The steps of a copy, each with its failures: what the workflow only puts into order.
+
+Every step answers a JSON object whose `ok` tells whether to go on. A failure is on the operation,
+for clients to see, before its step answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+import structlog
+
+from clouddesktop.catalog import copies
+from clouddesktop.catalog.chunks import sum_stored_size
+from clouddesktop.catalog.copies import CopyRun, RunReplacedError
+from clouddesktop.catalog.engine import Database
+from clouddesktop.copying.ranges import RangeStore
+from clouddesktop.copying.session import CopySession
+from clouddesktop.errors import (
+    CloudDesktopError,
+    FailedPreconditionError,
+    Failure,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from clouddesktop.ids import to_digest
+from clouddesktop.model.manifest import (
+    CHUNK_SIZE,
+    CopyRange,
+    Manifest,
+    chunk_length,
+    plan_ranges,
+)
+from clouddesktop.model.operation import Phase
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+
+T = TypeVar("T")
+Answer = dict[str, Any]
+
+MOST_ATTEMPTS = 25
+"""Runs without a recorded range after which a copy is given up: it may be what ends the server."""
+
+_WRITE_TRIES = 20
+_WRITE_PAUSE_SECONDS = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+class TooManyAttemptsError(FailedPreconditionError):
+    """The copy was begun again and again and never got on."""
+
+    reason = "TOO_MANY_ATTEMPTS"
+
+
+class CopyStages:
+    """The steps of one run."""
+
+    def __init__(
+        self,
+        *,
+        run: CopyRun,
+        session: CopySession,
+        database: Database,
+        chunks: ChunkStore,
+        manifests: ManifestStore,
+        threads: Executor,
+        failpoint: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._session = session
+        self._database = database
+        self._chunks = chunks
+        self._manifests = manifests
+        self._threads = threads
+        self._failpoint = failpoint
+        self._ranges = RangeStore(run=run, database=database, chunks=chunks, failpoint=failpoint)
+        self._failed = run.failed
+
+    async def plan(self) -> Answer:
+        """Open the source, find it safe, and cut its data into ranges."""
+        return await self._guarded("plan", self._plan)
+
+    async def store_range(self, numbers: list[int]) -> Answer:
+        """Store the range given as [index, first chunk, count of chunks]."""
+        index, first_chunk, chunk_count = numbers
+        copy_range = CopyRange(index=index, first_chunk=first_chunk, chunk_count=chunk_count)
+        return await self._guarded("range", lambda: self._store_range(copy_range))
+
+    async def seal(self) -> Answer:
+        """Put the manifest together, once the source is seen to have stayed as it was."""
+        return await self._guarded("seal", self._seal)
+
+    async def publish(self, manifest: str) -> Answer:
+        """Make the image ACTIVE and the operation done, in one transaction."""
+        return await self._guarded("publish", lambda: self._publish(manifest))
+
+    async def roll_back(self) -> Answer:
+        """Remove every trace of the copy but its operation, then end that."""
+        await self._in_thread(self._roll_back)
+        return {"ok": True}
+
+    def _plan(self) -> Answer:
+        self._failpoint("plan-begin")
+        self._retried(copies.set_phase, Phase.PLANNING)
+        file, disk = self._session.open()
+        ranges = list(plan_ranges(disk.iter_extents(), disk_size=disk.size))
+        self._retried(
+            copies.record_plan,
+            fingerprint=file.fingerprint.to_text(),
+            settled=file.fingerprint.settled,
+            disk_size=disk.size,
+            bytes_total=sum(_size_of(each, disk_size=disk.size) for each in ranges),
+        )
+        self._failpoint("plan-end")
+        return {"ranges": [[each.index, each.first_chunk, each.chunk_count] for each in ranges]}
+
+    def _store_range(self, copy_range: CopyRange) -> Answer:
+        if not self._ranges.is_recorded(copy_range):
+            fingerprint, _ = self._database.read(copies.get_fingerprint, self._run)
+            self._ranges.store(self._session.open_unchanged(fingerprint), copy_range)
+        return {"index": copy_range.index}
+
+    def _seal(self) -> Answer:
+        self._failpoint("seal-begin")
+        self._retried(copies.set_phase, Phase.SEALING)
+        fingerprint, disk_size = self._database.read(copies.get_fingerprint, self._run)
+        self._session.open_unchanged(fingerprint)
+        content = self._database.read(
+            lambda connection: dict(copies.iter_recorded_chunks(connection, self._run))
+        )
+        manifest = Manifest(size=disk_size, chunk_size=CHUNK_SIZE, chunks=content)
+        digest = self._manifests.put(manifest)
+        self._failpoint("seal-stored")
+        storage_size = self._database.read(sum_stored_size, list(set(content.values())))
+        self._retried(
+            copies.record_manifest, manifest=digest, disk_size=disk_size, storage_size=storage_size
+        )
+        self._delete_left_packs()
+        self._failpoint("seal-end")
+        return {"manifest": digest.hex()}
+
+    def _publish(self, manifest: str) -> Answer:
+        self._failpoint("publish-begin")
+        self._retried(copies.publish, manifest=to_digest(bytes.fromhex(manifest)))
+        self._failpoint("publish-end")
+        return {}
+
+    def _roll_back(self) -> None:
+        self._failpoint("rollback-begin")
+        for pack_id in self._retried(copies.roll_back):
+            self._chunks.delete_pack(pack_id)
+        self._delete_left_packs()
+        self._failpoint("rollback-removed")
+        self._retried(copies.finish_rollback)
+        self._failpoint("rollback-end")
+
+    def _delete_left_packs(self) -> None:
+        """Delete what interrupted runs of this copy have written and not recorded."""
+        operation_id = self._run.operation_id
+        indexed = self._database.read(copies.indexed_packs, operation_id)
+        for pack_id in list(self._chunks.iter_packs(operation_id)):
+            if pack_id not in indexed:
+                self._chunks.delete_pack(pack_id)
+
+    async def _guarded(self, name: str, work: Callable[[], Answer]) -> Answer:
+        if self._failed:
+            return {"ok": False}
+        try:
+            self._check_attempts()
+            return {"ok": True, **await self._in_thread(work)}
+        except RunReplacedError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, the operation must end)
+            if not isinstance(error, CloudDesktopError):
+                _log.exception("copy failed", operation_id=self._run.operation_id, step=name)
+            self._failed = True
+            failure = Failure.of(error)
+            await self._in_thread(lambda: self._record_failure(failure))
+            return {"ok": False}
+
+    def _check_attempts(self) -> None:
+        if self._run.attempts > MOST_ATTEMPTS:
+            raise TooManyAttemptsError(
+                f"The copy of {self._run.compute_image.id} was begun {self._run.attempts} times"
+                " without getting on.",
+                remedy="Look into the server's log for what ended it, then copy again.",
+            )
+
+    def _record_failure(self, failure: Failure) -> None:
+        _log.warning(
+            "copy fails",
+            operation_id=self._run.operation_id,
+            reason=failure.reason,
+            message=failure.message,
+        )
+        self._retried(copies.record_failure, failure)
+
+    def _retried(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Write to the catalogue; give a busy database or a full disk some seconds to recover."""
+        for tries_left in reversed(range(_WRITE_TRIES)):
+            try:
+                return self._database.write(query, self._run, *args, **kwargs)
+            except (UnavailableError, ResourceExhaustedError):
+                if not tries_left:
+                    raise
+                time.sleep(_WRITE_PAUSE_SECONDS)
+        raise AssertionError("unreachable")
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _size_of(copy_range: CopyRange, *, disk_size: int) -> int:
+    last = copy_range.first_chunk + copy_range.chunk_count - 1
+    whole = (copy_range.chunk_count - 1) * CHUNK_SIZE
+    return whole + chunk_length(last, disk_size=disk_size)

@@ -1,0 +1,199 @@
+"""Accepting a copy: known content at once, new content as a workflow, each in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.contents import KnownContent, find_known_content
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import get_folder
+from clouddesktop.catalog.images import add_image
+from clouddesktop.catalog.operations import (
+    add_copy_operation,
+    add_idempotency_key,
+    find_idempotent_operation,
+    list_unfinished,
+    replace_workflow,
+)
+from clouddesktop.copying.workflow import COPY_IMAGE
+from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.access import Subject
+from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
+from clouddesktop.model.operation import Operation, OperationKind, Phase, Progress
+from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.workflow.engine import WorkflowEngine
+
+_DESCRIPTION = "Copy desktop image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    """What to copy (`compute_image_id`), and the folder, name and text of the image to make."""
+
+    folder_id: str
+    name: str
+    compute_image_id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """The caller's UUID for a request, and a digest that tells that request from others."""
+
+    key: str
+    request_digest: bytes
+
+
+class CopyStarter:
+    """Accepts copies."""
+
+    def __init__(
+        self, *, database: Database, sources: SourceCatalogue, workflows: WorkflowEngine
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._workflows = workflows
+
+    async def start(
+        self, request: CopyRequest, *, subject: Subject, idempotency: IdempotencyKey | None
+    ) -> Operation:
+        """Accept a copy; the image exists on return, ACTIVE if the store knew its content.
+
+        Asked again with an idempotency key, it returns the first call's operation as it is now.
+
+        Raises:
+            NotFoundError: the folder or the compute image does not exist.
+            AlreadyExistsError: the folder has an image of this name.
+            IdempotencyKeyReusedError: the key came with another request before.
+        """
+        return await asyncio.to_thread(self._start, request, subject, idempotency)
+
+    def resume_orphans(self) -> None:
+        """Give a new workflow to each operation that is not done and whose workflow has ended."""
+        for operation_id, workflow_id in self._database.read(list_unfinished):
+            if not self._workflows.is_live(workflow_id):
+                self._database.write(self._resume, operation_id, workflow_id)
+
+    def _start(
+        self, request: CopyRequest, subject: Subject, idempotency: IdempotencyKey | None
+    ) -> Operation:
+        earlier = self._database.read(_find_earlier, subject, idempotency)
+        if earlier is not None:
+            return earlier
+        self._database.read(get_folder, request.folder_id)
+        compute_image = self._sources.get_compute_image(request.compute_image_id)
+        fingerprint = self._sources.fingerprint(compute_image).to_text()
+        return self._database.write(
+            self._accept,
+            request,
+            subject,
+            idempotency=idempotency,
+            compute_image=compute_image,
+            fingerprint=fingerprint,
+        )
+
+    def _accept(
+        self,
+        connection: sa.Connection,
+        request: CopyRequest,
+        subject: Subject,
+        *,
+        idempotency: IdempotencyKey | None,
+        compute_image: ComputeImage,
+        fingerprint: str,
+    ) -> Operation:
+        earlier = _find_earlier(connection, subject, idempotency)
+        if earlier is not None:
+            return earlier
+        image, operation = _new_copy(request, subject)
+        known = find_known_content(connection, compute_image=compute_image, fingerprint=fingerprint)
+        workflow_id = None
+        if known is not None:
+            image, operation = _already_done(image, operation, known)
+        else:
+            workflow_id = f"{operation.id}-1"
+            self._workflows.enqueue(
+                connection,
+                COPY_IMAGE,
+                operation.id,
+                workflow_id=workflow_id,
+                partition=request.folder_id,
+            )
+        add_image(connection, image)
+        add_copy_operation(
+            connection, operation, compute_image=compute_image, workflow_id=workflow_id
+        )
+        if idempotency is not None:
+            add_idempotency_key(
+                connection,
+                subject=subject.id,
+                key=idempotency.key,
+                request_digest=idempotency.request_digest,
+                operation_id=operation.id,
+                created_at=operation.created_at,
+            )
+        return operation
+
+    def _resume(self, connection: sa.Connection, operation_id: str, workflow_id: str) -> None:
+        stem, _, number = workflow_id.rpartition("-")
+        workflow_id = f"{stem}-{int(number) + 1}"
+        self._workflows.enqueue(
+            connection, COPY_IMAGE, operation_id, workflow_id=workflow_id, partition=operation_id
+        )
+        replace_workflow(connection, operation_id, workflow_id=workflow_id)
+
+
+def _find_earlier(
+    connection: sa.Connection, subject: Subject, idempotency: IdempotencyKey | None
+) -> Operation | None:
+    if idempotency is None:
+        return None
+    return find_idempotent_operation(
+        connection,
+        subject=subject.id,
+        key=idempotency.key,
+        request_digest=idempotency.request_digest,
+    )
+
+
+def _new_copy(request: CopyRequest, subject: Subject) -> tuple[Image, Operation]:
+    now = datetime.now(tz=UTC)
+    image = Image(
+        id=new_id(Prefix.IMAGE),
+        folder_id=request.folder_id,
+        name=request.name,
+        description=request.description,
+        labels=request.labels,
+        status=ImageStatus.CREATING,
+        created_at=now,
+    )
+    operation = Operation(
+        id=new_id(Prefix.OPERATION),
+        kind=OperationKind.COPY_IMAGE,
+        description=_DESCRIPTION,
+        created_at=now,
+        created_by=subject.id,
+        modified_at=now,
+        done=False,
+        image_id=image.id,
+    )
+    return image, operation
+
+
+def _already_done(
+    image: Image, operation: Operation, known: KnownContent
+) -> tuple[Image, Operation]:
+    image = replace(
+        image,
+        status=ImageStatus.ACTIVE,
+        manifest=known.manifest,
+        storage_size=known.storage_size,
+        min_disk_size=min_disk_size_of(known.disk_size),
+    )
+    return image, replace(operation, done=True, image=image, progress=Progress(phase=Phase.DONE))

@@ -1,0 +1,91 @@
+"""The copy as a durable workflow: nothing but the order of its steps.
+
+begin, plan, the ranges side by side, seal, publish; after a failure in any of them, roll back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from clouddesktop.catalog.copies import begin_run
+from clouddesktop.catalog.engine import Database
+from clouddesktop.copying.session import CopySession
+from clouddesktop.copying.stages import Answer, CopyStages
+from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+from clouddesktop.workflow.engine import Steps
+
+COPY_IMAGE = "copy_image"
+"""The workflow's name in the database; its argument is the operation's id."""
+
+
+class CopyWorkflow:
+    """Runs copies; one instance serves all of them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sources: SourceCatalogue,
+        chunks: ChunkStore,
+        manifests: ManifestStore,
+        threads: Executor,
+        ranges_at_once: int,
+        failpoint: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._chunks = chunks
+        self._manifests = manifests
+        self._threads = threads
+        self._ranges_at_once = ranges_at_once
+        self._failpoint = failpoint
+
+    async def run(self, steps: Steps, operation_id: str) -> None:
+        """Copy, or go on with a copy that was interrupted, to the operation's end."""
+        self._failpoint("run-begin")
+        # Outside the steps on purpose: a step would give a resumed run the epoch of the one before.
+        run = await self._database.awrite(begin_run, operation_id)
+        if run is None:
+            return
+        with CopySession(
+            sources=self._sources, compute_image=run.compute_image, readers=self._ranges_at_once
+        ) as session:
+            stages = CopyStages(
+                run=run,
+                session=session,
+                database=self._database,
+                chunks=self._chunks,
+                manifests=self._manifests,
+                threads=self._threads,
+                failpoint=self._failpoint,
+            )
+            if not await self._copy(steps, stages):
+                await steps.run("roll_back", stages.roll_back)
+
+    async def _copy(self, steps: Steps, stages: CopyStages) -> bool:
+        plan = await steps.run("plan", stages.plan)
+        if not plan["ok"]:
+            return False
+        stored = await steps.run_each(
+            "range",
+            stages.store_range,
+            plan["ranges"],
+            at_once=self._ranges_at_once,
+            is_fatal=_is_failure,
+        )
+        if any(map(_is_failure, stored)):
+            return False
+        if [each["index"] for each in stored] != [each[0] for each in plan["ranges"]]:
+            raise RuntimeError("The results of the ranges do not belong to the plan.")
+        sealed = await steps.run("seal", stages.seal)
+        if not sealed["ok"]:
+            return False
+        published = await steps.run("publish", stages.publish, sealed["manifest"])
+        return bool(published["ok"])
+
+
+def _is_failure(answer: Answer) -> bool:
+    return not answer["ok"]
