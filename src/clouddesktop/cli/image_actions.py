@@ -1,0 +1,142 @@
+"""What the verbs of `clouddesktop image` do, once a server is to be talked to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.operation.operation_pb2 import Operation
+
+from clouddesktop.cli.following import check, follow
+from clouddesktop.cli.options import Globals
+from clouddesktop.cli.progress import open_reporter
+from clouddesktop.cli.render import Columns, print_image, print_images, print_one, print_operation
+from clouddesktop.cli.session import run_session
+from clouddesktop.cli.texts import format_seconds, format_size
+from clouddesktop.client import (
+    CallError,
+    Code,
+    Connection,
+    Export,
+    OutputFormat,
+    export_image,
+    image_id_of,
+)
+
+_COMPUTE_IMAGE_REMEDY = (
+    "A compute image's id is the name of its file, without the extension, in a source of the "
+    "server (`clouddesktop serve --source NAME=file:///DIR`)."
+)
+_EXPORT_COLUMNS: Columns = {
+    "IMAGE ID": "image_id",
+    "OUTPUT": "output",
+    "FORMAT": "output_format",
+    "DISK SIZE": "disk_size",
+}
+
+
+def copy(
+    options: Globals,
+    *,
+    compute_image_id: str,
+    name: str,
+    description: str,
+    labels: Mapping[str, str],
+    is_async: bool,
+    timeout_seconds: float | None,
+) -> None:
+    async def start(connection: Connection) -> Operation:
+        try:
+            return await connection.copy_image(
+                compute_image_id=compute_image_id,
+                name=name,
+                description=description,
+                labels=labels,
+            )
+        except CallError as error:
+            if error.code is Code.NOT_FOUND and compute_image_id in error.message:
+                error.remedy = error.remedy or _COMPUTE_IMAGE_REMEDY
+            raise
+        except asyncio.CancelledError:
+            typer.echo(
+                "The copy may have begun: `clouddesktop image list` shows the new image then.",
+                err=True,
+            )
+            raise
+
+    async def work(connection: Connection) -> Operation | DesktopImage:
+        started_at = time.monotonic()
+        operation = await start(connection)
+        seconds = time.monotonic() - started_at
+        check(operation)
+        if is_async:
+            return operation
+        if operation.done:
+            typer.echo(
+                f"Done at once, in {format_seconds(seconds)}: the store knows the content already.",
+                err=True,
+            )
+        else:
+            operation = await follow(connection, operation.id, timeout_seconds=timeout_seconds)
+        image = DesktopImage()
+        if not operation.response.Unpack(image):
+            image = await connection.get_image(image_id_of(operation))
+        return image
+
+    result = run_session(options, work)
+    if isinstance(result, DesktopImage):
+        print_image(result, options.style)
+    else:
+        print_operation(result, options.style)
+
+
+def get(options: Globals, image: str) -> None:
+    print_image(run_session(options, lambda each: each.find_image(image)), options.style)
+
+
+def list_(options: Globals, *, limit: int) -> None:
+    async def work(connection: Connection) -> list[DesktopImage]:
+        images: list[DesktopImage] = []
+        async for image in connection.iter_images():
+            images.append(image)
+            if len(images) == limit:
+                break
+        return images
+
+    print_images(run_session(options, work), options.style)
+
+
+def export(
+    options: Globals, image: str, *, output: Path, output_format: str, overwrite: bool
+) -> None:
+    async def work(connection: Connection) -> tuple[DesktopImage, Export]:
+        found = await connection.find_image(image)
+        with open_reporter() as reporter:
+            exported = await export_image(
+                connection,
+                found.id,
+                output,
+                output_format=OutputFormat(output_format),
+                overwrite=overwrite,
+                on_progress=lambda done, total: reporter.report("exporting", done, total),
+            )
+        return found, exported
+
+    started_at = time.monotonic()
+    found, exported = run_session(options, work)
+    seconds = time.monotonic() - started_at
+    sizes = (
+        f"{format_size(exported.data_size)} of data, a disk of {format_size(exported.disk_size)}"
+    )
+    typer.echo(f"Done in {format_seconds(seconds)}: {sizes}.", err=True)
+    record = {
+        "image_id": found.id,
+        "output": str(output),
+        "output_format": output_format,
+        "disk_size": str(exported.disk_size),
+    }
+    print_one(record, options.style, _EXPORT_COLUMNS)

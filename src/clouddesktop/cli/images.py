@@ -1,0 +1,149 @@
+"""The verbs of `clouddesktop image`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from clouddesktop.cli.options import (
+    EndpointOption,
+    FolderOption,
+    Globals,
+    ProfileOption,
+    StyleOption,
+    TimeoutOption,
+)
+
+app = typer.Typer(no_args_is_help=True)
+
+ImageArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The image's id, or its name in the folder.")
+]
+
+
+@app.command("copy")
+def copy(
+    context: typer.Context,
+    *,
+    compute_image_id: Annotated[
+        str, typer.Option(help="The compute image: a file's name without its extension.")
+    ],
+    new_image_name: Annotated[str, typer.Option(help="The name of the new desktop image.")],
+    description: Annotated[str, typer.Option(help="A description of the new image.")] = "",
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE[,KEY=VALUE...]", help="Labels; may be repeated."),
+    ] = None,
+    is_async: Annotated[
+        bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
+    ] = False,
+    timeout: TimeoutOption = None,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Copy a compute image into a new desktop image."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.copy(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        compute_image_id=compute_image_id,
+        name=new_image_name,
+        description=description,
+        labels=_parse_labels(labels or []),
+        is_async=is_async,
+        timeout_seconds=timeout,
+    )
+
+
+@app.command("get")
+def get(
+    context: typer.Context,
+    image: ImageArgument,
+    *,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Show one desktop image."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.get(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+    )
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 1000,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """List the desktop images of a folder."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.list_(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        limit=limit,
+    )
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    image: ImageArgument,
+    *,
+    output: Annotated[Path, typer.Option(help="The file to write.")],
+    output_format: Annotated[
+        Literal["raw", "qcow2", "vmdk", "vdi", "vhdx"],
+        typer.Option(help="Its format; all but raw are made by the local qemu-img."),
+    ] = "raw",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file if there is one.")
+    ] = False,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Write a desktop image's disk to a local file."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.export(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+        output=output,
+        output_format=output_format,
+        overwrite=force,
+    )
+
+
+def _globals(context: typer.Context) -> Globals:
+    return context.ensure_object(Globals)
+
+
+def _parse_labels(texts: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in ",".join(texts).split(",") if texts else []:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--labels")
+        labels[key.strip()] = value.strip()
+    return labels

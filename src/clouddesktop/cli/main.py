@@ -1,0 +1,74 @@
+"""The command `clouddesktop`: its verbs, the options of all of them, exit statuses and errors.
+
+Modules with verbs import nothing heavy at their top, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from clouddesktop import __version__
+from clouddesktop.cli import images, operations, serve
+from clouddesktop.cli.options import (
+    EndpointOption,
+    FolderOption,
+    Globals,
+    ProfileOptionOrVariable,
+    StyleOption,
+)
+from clouddesktop.cli.texts import to_paragraph
+from clouddesktop.errors import CloudDesktopError
+
+_FAILED = 1
+
+app = typer.Typer(
+    name="clouddesktop",
+    help="A self-hosted Cloud Desktop image service: run a server, and talk to one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve", help=serve.HELP)(serve.serve)
+app.add_typer(images.app, name="image", help="Desktop images.")
+app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"clouddesktop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def take_globals(
+    context: typer.Context,
+    *,
+    style: StyleOption = None,
+    profile: ProfileOptionOrVariable = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    context.obj = Globals(
+        style=style,
+        profile=profile,
+        folder_id=folder_id,
+        endpoint=endpoint,
+    )
+
+
+def main() -> None:
+    """Run the command: exit status 0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    try:
+        app(prog_name="clouddesktop")
+    except CloudDesktopError as error:
+        typer.echo(to_paragraph(error), err=True)
+        sys.exit(_FAILED)

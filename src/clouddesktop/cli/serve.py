@@ -1,0 +1,85 @@
+"""`clouddesktop serve`: the options of a server, given to the one that runs in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = "Run a server; prints one line of JSON on standard output when it can take requests."
+
+
+def serve(
+    *,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Everything that the server keeps; made on first start. "
+            "Default: clouddesktop-data.",
+        ),
+    ] = None,
+    grpc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the gRPC API; port 0 takes a free one. Default: 127.0.0.1:50051.",
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of HTTPS; port 0 takes a free one. Default: 127.0.0.1:8080.",
+        ),
+    ] = None,
+    plaintext: Annotated[
+        bool, typer.Option("--plaintext", help="No TLS; for loopback addresses only.")
+    ] = False,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="sqlite:///PATH. Default: a database in the data folder."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="file:///PATH. Default: a store in the data folder."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URL",
+            help="A place where compute images lie, such as images=file:///srv/images; "
+            "may be repeated.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Copies that run at a time. Default: 2.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="A further host name of this server, for its certificate; may be repeated.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A TOML file with these settings.")
+    ] = None,
+) -> None:
+    from clouddesktop.app.serving import run_server  # noqa: PLC0415  (all the server's libraries)
+    from clouddesktop.config import load_settings  # noqa: PLC0415  (pydantic)
+
+    settings = load_settings(
+        data_dir=data_dir,
+        grpc=grpc,
+        http=http,
+        plaintext=plaintext or None,
+        database=database,
+        store=store,
+        source=source or None,
+        workers=workers,
+        names=tuple(names) if names else None,
+        config=config,
+    )
+    raise typer.Exit(run_server(settings))

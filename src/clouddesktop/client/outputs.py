@@ -1,0 +1,171 @@
+"""Where an export goes: a local file that appears whole or not at all, raw or in another format."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from clouddesktop.errors import FailedPreconditionError
+
+
+class OutputFormat(StrEnum):
+    """The formats that an export can have, named as qemu-img names them."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+    VMDK = "vmdk"
+    VDI = "vdi"
+    VHDX = "vhdx"
+
+
+class ExportError(FailedPreconditionError):
+    """The output cannot be written; what was there before is unchanged."""
+
+    reason = "EXPORT_FAILED"
+
+
+class OutputFile:
+    """The raw, sparse file `<output>.partial` beside the output, until `publish` renames it."""
+
+    def __init__(self, *, output: Path, partial: Path, fd: int) -> None:
+        self._output = output
+        self._partial = partial
+        self._fd = fd
+        self.is_renamed = False
+
+    def set_size(self, disk_size: int) -> None:
+        with _written(self._output):
+            os.ftruncate(self._fd, disk_size)
+
+    def write_at(self, offset: int, block: bytes) -> None:
+        """Write all of `block`; many threads may write at a time."""
+        view = memoryview(block)
+        with _written(self._output):
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                view, offset = view[written:], offset + written
+
+    def publish(self, output_format: OutputFormat) -> None:
+        """Flush the bytes to the disk, in the wanted format, and give them the output's name."""
+        ready = self._partial
+        if output_format is not OutputFormat.RAW:
+            ready = self._output.with_name(f"{self._output.name}.{output_format}.partial")
+        try:
+            if output_format is not OutputFormat.RAW:
+                _convert(self._partial, ready, output_format)
+            with _written(self._output):
+                _fsync(ready, os.O_RDONLY)
+                ready.replace(self._output)
+                self.is_renamed = ready == self._partial
+                _fsync(self._output.parent, os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            if ready != self._partial:
+                ready.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_output(output: Path, *, overwrite: bool) -> Iterator[OutputFile]:
+    """Lock `<output>.partial` for one export; it is gone at the end, published or not.
+
+    Raises:
+        ExportError: the output is no place for a file, exists (unless it is empty or `overwrite` is
+            set), or another export is writing it.
+    """
+    _check_output(output, overwrite=overwrite)
+    partial = output.with_name(f"{output.name}.partial")
+    with _written(output):
+        fd = _open_locked(partial)
+    file = OutputFile(output=output, partial=partial, fd=fd)
+    try:
+        with _written(output):
+            os.ftruncate(fd, 0)  # what a killed export left
+        yield file
+    finally:
+        # Once renamed, the name may be another export's already.
+        if not file.is_renamed:
+            partial.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    if output.is_dir():
+        raise ExportError(f"{output} is a folder.", remedy="Name a file inside it as the output.")
+    if not output.parent.is_dir():
+        raise ExportError(
+            f"The folder {output.parent} does not exist.", remedy="Make it, or name another output."
+        )
+    if not output.exists():
+        return
+    if not output.is_file():
+        raise ExportError(
+            f"{output} is no regular file.",
+            remedy="Export to a file, and copy it to the device from there.",
+        )
+    if not overwrite and output.stat().st_size > 0:
+        raise ExportError(
+            f"{output} exists already.", remedy="Remove it, name another output, or pass --force."
+        )
+
+
+def _open_locked(partial: Path) -> int:
+    while True:
+        fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between the two calls another export may have renamed it: then it is no longer ours.
+            if partial.exists() and partial.samefile(f"/proc/self/fd/{fd}"):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise ExportError(
+                f"Another export is writing {partial}.",
+                remedy="Wait for it, or choose another output.",
+            ) from None
+        os.close(fd)
+
+
+def _convert(raw: Path, converted: Path, output_format: OutputFormat) -> None:
+    # Absolute, since `a:b` alone would be a protocol and a path to qemu-img.
+    paths = [str(each.absolute()) for each in (raw, converted)]
+    command = ["qemu-img", "convert", "-f", "raw", "-O", output_format.value, *paths]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  (a list, no shell)
+    except FileNotFoundError:
+        raise ExportError(
+            f"The output format {output_format} needs qemu-img, which is not installed here.",
+            remedy="Install the Debian package qemu-utils, or export as raw.",
+        ) from None
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.split()).rstrip(".") or f"exit status {error.returncode}"
+        raise ExportError(
+            f"qemu-img could not write the format {output_format}: {said}.",
+            remedy="Look for free space there, or export as raw.",
+        ) from error
+
+
+def _fsync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _written(output: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into ExportError."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "Choose another output."
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            remedy = "Free some space there, or choose another output."
+        raise ExportError(
+            f"{output} cannot be written: {error.strerror}.", remedy=remedy
+        ) from error
