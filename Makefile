@@ -1,0 +1,33 @@
+UV := scripts/uv
+RUN := $(UV) run --locked
+IMAGE ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench
+
+help: ## Show this list
+	@grep --extended-regexp --no-filename '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed --regexp-extended 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand --tabs=16
+
+setup: ## Install what is missing: Debian's packages, uv, the Python packages
+	@scripts/setup
+
+demo: ## Copy and export a bootable disk image; IMAGE=/path/to/disk.qcow2 takes yours
+	@scripts/setup $(if $(IMAGE),,demo)
+	@$(RUN) python scripts/demo.py $(if $(IMAGE),--image "$(IMAGE)")
+
+test: setup ## Run the tests; ARGS="-k name" is given to pytest
+	$(RUN) pytest $(ARGS)
+
+lint: setup ## Check style, types and the import contracts
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+format: setup ## Format the code and mend what ruff can mend
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+bench: setup ## Measure copies beside cp and qemu-img; see benchmarks/README.md
+	$(RUN) python benchmarks/copying.py $(ARGS)
