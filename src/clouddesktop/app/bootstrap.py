@@ -1,0 +1,164 @@
+"""The first start: everything a server needs, made in its data folder; later starts keep it all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+import yaml
+
+from clouddesktop.app.files import write_file
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import (
+    Folder,
+    add_cloud,
+    add_folder,
+    add_service_account,
+    find_folder_named,
+    find_service_account_named,
+)
+from clouddesktop.catalog.keys import add_key, find_key
+from clouddesktop.errors import FailedPreconditionError
+from clouddesktop.iam.keys import make_authorized_key
+from clouddesktop.ids import Prefix, new_id
+
+_SEED_SIZE = 32
+_DEFAULT = "default"
+_ADMIN = "admin"
+
+
+class DataFolderInUseError(FailedPreconditionError):
+    """Another server works in the data folder."""
+
+    reason = "DATA_FOLDER_IN_USE"
+
+
+class DataFolderUnusableError(FailedPreconditionError):
+    """The data folder cannot be made or written."""
+
+    reason = "DATA_FOLDER_UNUSABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFolder:
+    """The layout of a data folder; what is secret in it is readable by its owner alone."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "clouddesktop.db"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def tls(self) -> Path:
+        return self.root / "tls"
+
+    @property
+    def admin_key(self) -> Path:
+        return self.root / "keys" / "admin.json"
+
+    @property
+    def token_seed(self) -> Path:
+        return self.root / "keys" / "tokens.key"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile.yaml"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and keep other servers out of it; the kernel lets go when we end.
+
+        Raises:
+            DataFolderInUseError: another server works in it.
+            DataFolderUnusableError: it cannot be made or written.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataFolderUnusableError(
+                f"The data folder {self.root} cannot be used: {error.strerror}.",
+                remedy="Name a folder that you may write, with --data-dir.",
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise DataFolderInUseError(
+                f"Another clouddesktop server works in {self.root}.",
+                remedy="Stop that one, or name another folder with --data-dir.",
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+
+def prepare_token_seed(folder: DataFolder) -> bytes:
+    """Give the secret that signs IAM tokens; one is drawn when there is none."""
+    if not folder.token_seed.exists():
+        write_file(folder.token_seed, secrets.token_bytes(_SEED_SIZE), mode=0o600)
+    return folder.token_seed.read_bytes()
+
+
+def prepare_catalogue(database: Database, folder: DataFolder) -> Folder:
+    """Make the tables, the cloud, the default folder and the admin with its key; those missing.
+
+    Returns:
+        The folder named `default`.
+    """
+    database.migrate()
+    return database.write(_prepare_rows, folder)
+
+
+def write_profile(
+    folder: DataFolder, *, grpc: str, http: str, ca: Path | None, default: Folder
+) -> None:
+    """Write what the command line needs to reach the server that listens now."""
+    profile = {
+        "endpoint": grpc,
+        "rest": http,
+        "ca": None if ca is None else str(ca),
+        "key": str(folder.admin_key),
+        "cloud_id": default.cloud_id,
+        "folder_id": default.id,
+    }
+    write_file(folder.profile, yaml.safe_dump(profile, sort_keys=False).encode())
+
+
+def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
+    now = datetime.now(tz=UTC)
+    default = find_folder_named(connection, _DEFAULT)
+    if default is None:
+        default = Folder(id=new_id(Prefix.FOLDER), cloud_id=new_id(Prefix.CLOUD), name=_DEFAULT)
+        add_cloud(connection, cloud_id=default.cloud_id, name=_DEFAULT, created_at=now)
+        add_folder(connection, default, created_at=now)
+    admin = find_service_account_named(connection, _ADMIN)
+    if admin is None:
+        admin = new_id(Prefix.SERVICE_ACCOUNT)
+        add_service_account(
+            connection, service_account_id=admin, folder_id=default.id, name=_ADMIN, created_at=now
+        )
+    if not folder.admin_key.exists() or not _is_registered(connection, folder.admin_key):
+        key, document = make_authorized_key(admin, now=now)
+        add_key(connection, key)
+        # Before the commit: a crash in between leaves a key that the next start replaces.
+        write_file(folder.admin_key, json.dumps(document, indent=2).encode(), mode=0o600)
+    return default
+
+
+def _is_registered(connection: sa.Connection, path: Path) -> bool:
+    return find_key(connection, json.loads(path.read_bytes())["id"]) is not None

@@ -1,0 +1,126 @@
+"""The composition root: puts the parts of a server together and takes them apart again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import Folder
+from clouddesktop.catalog.installation import STORE_ID, settle_fact
+from clouddesktop.catalog.keys import find_key
+from clouddesktop.config import Settings
+from clouddesktop.copying.start import CopyStarter
+from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
+from clouddesktop.delivery.export import Exports
+from clouddesktop.errors import FailedPreconditionError
+from clouddesktop.iam.tokens import TokenService
+from clouddesktop.source.catalogue import SourceCatalogue, parse_source
+from clouddesktop.store.blobs import BlobStore, open_store
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+from clouddesktop.workflow.engine import WorkflowEngine
+
+EXECUTOR_ID = "embedded"
+"""Constant, so that a restart takes its workflows up again; the folder's lock keeps it unique."""
+
+_MOST_RANGES = 4
+"""Each range at work holds up to a pack and a batch, 72 MiB: four stay below 400 MiB."""
+
+Failpoint = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the servers are built on; valid inside `built`."""
+
+    database: Database
+    default_folder: Folder
+    starter: CopyStarter
+    tokens: TokenService
+    exports: Exports
+    workflows: WorkflowEngine
+
+
+class AnotherStoreError(FailedPreconditionError):
+    """The database belongs to another store than the one that was named."""
+
+    reason = "ANOTHER_STORE"
+
+
+@contextmanager
+def built(
+    settings: Settings, folder: DataFolder, *, names: set[str], failpoint: Failpoint
+) -> Iterator[Parts]:
+    """Build every part on a data folder that is held, and launch the workflows.
+
+    `names` are the host names that a token's audience may have.
+    """
+    with ExitStack() as stack:
+        database = Database(settings.database or f"sqlite:///{folder.database.resolve()}")
+        stack.callback(database.close)
+        default = prepare_catalogue(database, folder)
+        sources = SourceCatalogue(
+            [
+                parse_source(name=name, url=url, folder_id=default.id)
+                for name, url in settings.source.items()
+            ]
+        )
+        blobs = _open_own_store(settings.store or folder.store.resolve().as_uri(), database)
+        chunks = ChunkStore(blobs, failpoint=failpoint)
+        manifests = ManifestStore(blobs)
+        ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
+        threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
+        stack.callback(threads.shutdown, cancel_futures=True)
+        workflows = WorkflowEngine(
+            database_url=database.url,
+            executor_id=EXECUTOR_ID,
+            workflows_at_once=settings.workers,
+        )
+        stack.callback(workflows.stop)
+        copy_workflow = CopyWorkflow(
+            database=database,
+            sources=sources,
+            chunks=chunks,
+            manifests=manifests,
+            threads=threads,
+            ranges_at_once=ranges_at_once,
+            failpoint=failpoint,
+        )
+        workflows.register(COPY_IMAGE, copy_workflow.run)
+        workflows.launch()
+        starter = CopyStarter(database=database, sources=sources, workflows=workflows)
+        starter.resume_orphans()
+        yield Parts(
+            database=database,
+            default_folder=default,
+            starter=starter,
+            tokens=TokenService(
+                signing_key=prepare_token_seed(folder),
+                find_key=lambda key_id: database.read(find_key, key_id),
+                audiences=names,
+            ),
+            exports=Exports(database=database, chunks=chunks, manifests=manifests),
+            workflows=workflows,
+        )
+
+
+def _open_own_store(url: str, database: Database) -> BlobStore:
+    """Open the store whose chunks the database knows, and no other.
+
+    A folder whose file system is not mounted looks like a new store, and lacks what is "known".
+    """
+    blobs = open_store(url)
+    store_id = blobs.check_format()
+    known = database.write(settle_fact, STORE_ID, store_id)
+    if known != store_id:
+        raise AnotherStoreError(
+            f"The store {url} is not the one that the database {database.url} belongs to.",
+            remedy="Mount or name the right store; or start with an empty data folder.",
+            facts={"store_id": store_id, "expected_store_id": known},
+        )
+    return blobs

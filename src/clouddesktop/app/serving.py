@@ -1,0 +1,163 @@
+"""The server process: first start, ready line, serving, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import structlog
+import uvloop
+
+from clouddesktop.api.http import build_http_app
+from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.app.addresses import Address, own_names
+from clouddesktop.app.bootstrap import DataFolder, write_profile
+from clouddesktop.app.http_server import HttpServer
+from clouddesktop.app.parts import Failpoint, Parts, built
+from clouddesktop.app.tls import TlsFiles, prepare_tls
+from clouddesktop.config import Settings
+from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
+from clouddesktop.telemetry import configure_logging
+
+_GRACE_SECONDS = 10
+"""How long requests and ranges at work may take to end once the server is told to stop."""
+
+_UPKEEP_SECONDS = 30
+"""How often operations are looked for that nothing works on any more."""
+
+_log = structlog.get_logger(__name__)
+
+
+def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; the exit status is 0.
+
+    Prints one line of JSON on standard output once requests are taken; logs go to standard error.
+
+    Raises:
+        CloudDesktopError: the server cannot start; names the setting or the file.
+    """
+    configure_logging("info")
+    grpc_address = Address.parse("grpc", settings.grpc)
+    http_address = Address.parse("http", settings.http)
+    _check_plaintext(settings, grpc_address, http_address)
+    names = own_names(grpc_address, http_address, further=settings.names)
+    folder = DataFolder(root=settings.data_dir.absolute())
+    with ExitStack() as stack:
+        stack.enter_context(folder.held())
+        tls = None if settings.plaintext else prepare_tls(folder.tls, names=names)
+        parts = stack.enter_context(built(settings, folder, names=names, failpoint=failpoint))
+        server = _Server(
+            parts=parts,
+            folder=folder,
+            tls=tls,
+            grpc_address=grpc_address,
+            http_address=http_address,
+            names=settings.names,
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve())
+        drained = parts.workflows.drain(timeout_seconds=_GRACE_SECONDS)
+        _log.info("stopped", drained=drained)
+    return 0
+
+
+class _Server:
+    """The two listeners over one set of parts."""
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        folder: DataFolder,
+        tls: TlsFiles | None,
+        grpc_address: Address,
+        http_address: Address,
+        names: tuple[str, ...],
+    ) -> None:
+        self._parts = parts
+        self._folder = folder
+        self._tls = tls
+        self._grpc_address = grpc_address
+        self._http_address = http_address
+        self._names = names
+        self._advertised = ""
+
+    async def serve(self) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        http = HttpServer(
+            build_http_app(exports=self._parts.exports, tokens=self._parts.tokens),
+            listener=self._http_address.listen(),
+            tls=self._tls,
+        )
+        api = GrpcServer(
+            address=str(self._grpc_address),
+            credentials=None if self._tls is None else _credentials(self._tls),
+            parts=ApiParts(
+                database=self._parts.database,
+                copies=self._parts.starter,
+                tokens=self._parts.tokens,
+                advertised=lambda: self._advertised,
+            ),
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(http.run())
+            upkeep = group.create_task(self._keep_up())
+            grpc_port = await api.start()
+            await http.wait_started()
+            self._announce(grpc_port=grpc_port, http_port=http.port)
+            await stop.wait()
+            _log.info("stopping")
+            upkeep.cancel()
+            http.stop()
+            await api.stop(_GRACE_SECONDS)
+
+    def _announce(self, *, grpc_port: int, http_port: int) -> None:
+        self._advertised = self._grpc_address.reached_as(grpc_port, names=self._names)
+        scheme = "http" if self._tls is None else "https"
+        http = f"{scheme}://{self._http_address.reached_as(http_port, names=self._names)}"
+        write_profile(
+            self._folder,
+            grpc=self._advertised,
+            http=http,
+            ca=None if self._tls is None else self._tls.ca,
+            default=self._parts.default_folder,
+        )
+        ready = {
+            "event": "ready",
+            "grpc": self._advertised,
+            "http": http,
+            "profile": str(self._folder.profile),
+        }
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            try:
+                await asyncio.to_thread(self._parts.starter.resume_orphans)
+            except CloudDesktopError:
+                _log.exception("upkeep failed, will be tried again")
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials([(_read(tls.key), _read(tls.certificate))])
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _check_plaintext(settings: Settings, *addresses: Address) -> None:
+    if settings.plaintext and not all(each.is_loopback for each in addresses):
+        raise InvalidArgumentError(
+            "Plaintext is for loopback addresses only.",
+            remedy="Leave --plaintext out, or listen on 127.0.0.1 alone.",
+        )
