@@ -1,0 +1,107 @@
+"""DesktopImageService."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from google.protobuf.message import Message
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
+    CopyDesktopImageRequest,
+    GetDesktopImageRequest,
+    ListDesktopImagesRequest,
+    ListDesktopImagesResponse,
+)
+from yandex.cloud.operation.operation_pb2 import Operation
+
+from clouddesktop.api.calls import Call
+from clouddesktop.api.packing import OperationPacker, image_to_message
+from clouddesktop.api.paging import make_page_token, page_size_of, read_page_token
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import get_folder
+from clouddesktop.catalog.images import get_image, list_images
+from clouddesktop.copying.start import CopyRequest, CopyStarter, IdempotencyKey
+from clouddesktop.errors import UnimplementedError
+from clouddesktop.model.image import Image
+
+_MOST_PAGE_BYTES = 3 << 20
+"""A page ends here, whatever was asked for: clients take 4 MiB in a message by default."""
+
+
+class DesktopImageServicer:
+    """Copies, reads and lists desktop images."""
+
+    def __init__(
+        self, *, database: Database, copies: CopyStarter, operations: OperationPacker
+    ) -> None:
+        self._database = database
+        self._copies = copies
+        self._operations = operations
+
+    async def copy(self, request: CopyDesktopImageRequest, call: Call) -> Operation:
+        operation = await self._copies.start(
+            CopyRequest(
+                folder_id=request.folder_id,
+                name=request.name,
+                compute_image_id=request.image_id,
+                labels=dict(request.labels),
+                description=request.description,
+            ),
+            subject=call.subject,
+            idempotency=_idempotency_of(request, call),
+        )
+        return self._operations.pack(operation)
+
+    async def get(self, request: GetDesktopImageRequest, _call: Call) -> DesktopImage:
+        return image_to_message(await self._database.aread(get_image, request.image_id))
+
+    async def list_page(
+        self, request: ListDesktopImagesRequest, _call: Call
+    ) -> ListDesktopImagesResponse:
+        for field in ("filter", "order_by"):
+            if getattr(request, field):
+                raise UnimplementedError(
+                    f"The field {field} is not served yet.",
+                    remedy="Leave it out: images come in the order of their ids.",
+                    facts={"field": field},
+                )
+        after = read_page_token(request, request.page_token)
+        page_size = page_size_of(request.page_size)
+        # One more than asked for tells whether there is a next page.
+        images = await self._database.aread(
+            _list_in_folder, request.folder_id, page_size=page_size + 1, after=after
+        )
+        return _to_page(request, images, page_size=page_size)
+
+
+def _list_in_folder(
+    connection: Any, folder_id: str, *, page_size: int, after: str | None
+) -> list[Image]:
+    """Tell an empty folder from one that does not exist, in one transaction."""
+    get_folder(connection, folder_id)
+    return list_images(connection, folder_id=folder_id, page_size=page_size, after=after)
+
+
+def _to_page(
+    request: ListDesktopImagesRequest, images: list[Image], *, page_size: int
+) -> ListDesktopImagesResponse:
+    page = ListDesktopImagesResponse()
+    page_bytes = 0
+    for image in images[:page_size]:
+        message = image_to_message(image)
+        page_bytes += message.ByteSize()
+        if page.desktop_images and page_bytes > _MOST_PAGE_BYTES:
+            break
+        page.desktop_images.append(message)
+    if len(page.desktop_images) < len(images):
+        page.next_page_token = make_page_token(request, last_id=page.desktop_images[-1].id)
+    return page
+
+
+def _idempotency_of(request: Message, call: Call) -> IdempotencyKey | None:
+    if call.idempotency_key is None:
+        return None
+    digest = hashlib.sha256(call.method.path.encode() + b"\0")
+    digest.update(request.SerializeToString(deterministic=True))
+    return IdempotencyKey(key=call.idempotency_key, request_digest=digest.digest())

@@ -1,0 +1,109 @@
+"""The edge of the HTTP side: request ids, the log, and errors as google.rpc.Status in JSON.
+
+Plain ASGI: Starlette's BaseHTTPMiddleware hides context variables from what it wraps.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from google.protobuf.json_format import MessageToDict
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clouddesktop.api.byte_ranges import RangeNotSatisfiableError
+from clouddesktop.api.request_ids import client_ids, new_request_id, new_trace_id
+from clouddesktop.api.status import HTTP_CODES, to_status
+from clouddesktop.errors import CloudDesktopError, Code, Failure
+
+_RANGE_NOT_SATISFIABLE = 416
+_log = structlog.get_logger(__name__)
+
+
+class HttpEdge:
+    """Wraps the application: nothing that is raised inside goes further out.
+
+    An error after the answer has begun ends the connection before the promised length, so that no
+    client takes the answer for whole.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = _Request(scope, send)
+        # A pipelined request inherits the context of the one before.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request.id)
+        try:
+            await self._app(scope, receive, request.send)
+        except CloudDesktopError as error:
+            if error.code in (Code.INTERNAL, Code.DATA_LOSS) or request.status:
+                _log.exception("request failed")
+            await request.fail(error.failure, receive, _headers_of(error))
+        except Exception as error:  # noqa: BLE001  (the border: nothing foreign leaves the server)
+            _log.exception("request failed")
+            await request.fail(Failure.of(error), receive, {})
+        finally:
+            request.log()
+
+
+class _Request:
+    """One request, and how far its answer has come."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.id = new_request_id()
+        self.status = 0
+        self._trace_id = new_trace_id()
+        self._scope = scope
+        self._send = send
+        self._start = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.id
+            headers["x-server-trace-id"] = self._trace_id
+        await self._send(message)
+
+    async def fail(self, failure: Failure, receive: Receive, headers: dict[str, str]) -> None:
+        """Answer with the error if there is still time for that."""
+        if self.status:
+            return
+        status = HTTP_CODES[failure.code]
+        if "content-range" in headers:
+            status = _RANGE_NOT_SATISFIABLE
+        body = MessageToDict(to_status(failure, self.id))
+        response = JSONResponse(body, status_code=status, headers=headers)
+        await response(self._scope, receive, self.send)
+
+    def log(self) -> None:
+        client = self._scope.get("client")
+        headers = Headers(scope=self._scope)
+        _log.info(
+            "request",
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=self.status,
+            milliseconds=round((time.perf_counter() - self._start) * 1000, 2),
+            peer=f"{client[0]}:{client[1]}" if client else None,
+            **client_ids(headers.get),
+        )
+
+
+def _headers_of(error: CloudDesktopError) -> dict[str, str]:
+    """Say in HTTP's own words what its clients look for there."""
+    if error.code is Code.UNAUTHENTICATED:
+        return {"www-authenticate": "Bearer"}
+    if isinstance(error, RangeNotSatisfiableError):
+        return {"content-range": f"bytes */{error.facts['size']}"}
+    retry_after_seconds = error.failure.retry_after_seconds
+    if retry_after_seconds is not None:
+        return {"retry-after": str(max(round(retry_after_seconds), 1))}
+    return {}

@@ -1,0 +1,68 @@
+"""Page tokens: opaque to clients, bound to the request that they continue.
+
+    base64url(  checksum, 12 bytes  |  the last item's id  )
+
+The checksum covers the id and every field of the request but `page_size` and `page_token`, so that
+neither another request's token nor a garbled one is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from google.protobuf.message import Message
+
+from clouddesktop.errors import FieldViolation, InvalidArgumentError
+
+DEFAULT_PAGE_SIZE = 100
+_CHECKSUM_SIZE = 12
+_OWN_FIELDS = ("page_size", "page_token")
+
+
+def page_size_of(request_size: int) -> int:
+    return request_size or DEFAULT_PAGE_SIZE
+
+
+def make_page_token(request: Message, *, last_id: str) -> str:
+    """Make the token for the page after `last_id`; an id of 60 characters still fits 100."""
+    raw = last_id.encode()
+    return urlsafe_b64encode(_checksum(request, raw) + raw).rstrip(b"=").decode()
+
+
+def read_page_token(request: Message, token: str) -> str | None:
+    """Give the id to go on after; None without a token.
+
+    Raises:
+        InvalidArgumentError: the token is not one of this request.
+    """
+    if not token:
+        return None
+    try:
+        both = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        checksum, raw = both[:_CHECKSUM_SIZE], both[_CHECKSUM_SIZE:]
+        last_id = raw.decode()
+    except ValueError:
+        checksum, raw, last_id = b"", b"", ""
+    if not last_id or checksum != _checksum(request, raw):
+        violation = FieldViolation(
+            field="page_token",
+            description="Value must be the next_page_token of the same request's previous page",
+        )
+        raise InvalidArgumentError.of_fields([violation])
+    return last_id
+
+
+def _checksum(request: Message, last_id: bytes) -> bytes:
+    bound = type(request)()
+    bound.CopyFrom(request)
+    for field in _OWN_FIELDS:
+        bound.ClearField(field)
+    digest = hashlib.blake2b(digest_size=_CHECKSUM_SIZE)
+    for part in (
+        request.DESCRIPTOR.full_name.encode(),
+        bound.SerializeToString(deterministic=True),
+        last_id,
+    ):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()

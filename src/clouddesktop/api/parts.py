@@ -1,0 +1,20 @@
+"""What the API is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clouddesktop.catalog.engine import Database
+from clouddesktop.copying.start import CopyStarter
+from clouddesktop.iam.tokens import TokenService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """`advertised` gives HOST:PORT at which clients reach this server, empty while it starts."""
+
+    database: Database
+    copies: CopyStarter
+    tokens: TokenService
+    advertised: Callable[[], str]

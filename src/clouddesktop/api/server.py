@@ -1,0 +1,109 @@
+"""The gRPC server."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from clouddesktop.api.interceptors import (
+    Authentication,
+    CallLog,
+    Errors,
+    RequestIds,
+    Validation,
+)
+from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.services import ApiHandler, build_services
+from clouddesktop.api.validation import RequestValidator
+from clouddesktop.errors import UnavailableError
+
+__all__ = ["ApiParts", "GrpcServer"]
+
+_MOST_REQUEST_BYTES = 1 << 20
+"""The largest request of this API, 64 labels and a description, takes some 20 KiB."""
+
+_MOST_CALLS = 1000
+"""At a time; clients of the public cloud try again when they are told RESOURCE_EXHAUSTED."""
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", _MOST_REQUEST_BYTES),
+    ("grpc.so_reuseport", 0),  # else a second server takes half of the first one's calls
+    ("grpc.keepalive_time_ms", 60_000),  # a client that is gone is noticed within 80 s
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # clients may ping this often
+)
+
+
+class GrpcServer:
+    """Serves the API with the standard health and reflection services.
+
+    `address` is HOST:PORT, port 0 for any that is free. Without `credentials` it speaks plaintext.
+    """
+
+    def __init__(
+        self, *, address: str, credentials: grpc.ServerCredentials | None, parts: ApiParts
+    ) -> None:
+        self._address = address
+        self._credentials = credentials
+        self._parts = parts
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Start to serve.
+
+        Returns:
+            The port.
+
+        Raises:
+            UnavailableError: the address is taken or is not this machine's.
+        """
+        services = build_services(self._parts)
+        validator = RequestValidator()
+        for service in services:
+            for method in service.methods:
+                if method.request_class is not None:
+                    validator.prepare(method.request_class)
+        interceptors = (
+            RequestIds(),
+            CallLog(),
+            Errors(),
+            Validation(validator),
+            Authentication(self._parts.tokens),
+        )
+        # Made here, not in the constructor: it belongs to the running event loop.
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+        names = [each.descriptor.full_name for each in services]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        # Last: it answers whatever nobody else does.
+        server.add_generic_rpc_handlers((ApiHandler(services, interceptors),))
+        port = self._listen(server)
+        await server.start()
+        self._server = server
+        for name in names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, and cancel those that are not over in time; may be called twice."""
+        if self._server is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)
+
+    def _listen(self, server: grpc.aio.Server) -> int:
+        try:
+            if self._credentials is None:
+                return server.add_insecure_port(self._address)
+            return server.add_secure_port(self._address, self._credentials)
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"The server cannot listen on {self._address}.",
+                remedy="Choose another address, or port 0 for any free one.",
+                facts={"address": self._address},
+            ) from error

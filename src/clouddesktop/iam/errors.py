@@ -1,0 +1,29 @@
+"""Why a caller was not taken for who it says it is."""
+
+from __future__ import annotations
+
+from clouddesktop.errors import UnauthenticatedError
+
+
+class JwtRefusedError(UnauthenticatedError):
+    """The JWT does not prove that its sender holds an authorised key."""
+
+    reason = "JWT_REFUSED"
+
+
+class TokenMissingError(UnauthenticatedError):
+    """The request carries no IAM token."""
+
+    reason = "TOKEN_MISSING"
+
+
+class TokenInvalidError(UnauthenticatedError):
+    """The IAM token was not issued by this server."""
+
+    reason = "TOKEN_INVALID"
+
+
+class TokenExpiredError(UnauthenticatedError):
+    """The IAM token's time is over."""
+
+    reason = "TOKEN_EXPIRED"

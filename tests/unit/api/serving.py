@@ -1,0 +1,190 @@
+"""A GrpcServer in this process: a real database, real tokens, and copies that do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
+
+from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
+from clouddesktop.catalog.images import add_image
+from clouddesktop.copying.start import CopyRequest, CopyStarter, IdempotencyKey
+from clouddesktop.iam.tokens import TokenService
+from clouddesktop.model.access import Subject
+from clouddesktop.model.image import Image, ImageStatus
+from clouddesktop.model.operation import Operation, OperationKind
+from unit.iam.signing import NOW, make_pair, sign
+
+FOLDER_ID = "b1gfolder"
+ADVERTISED = "desktops.example:50051"
+CREATED_AT = datetime(2026, 11, 24, 12, 30, 0, 123000, tzinfo=UTC)
+
+AN_IMAGE = Image(
+    id="e3vimage",
+    folder_id=FOLDER_ID,
+    name="Ubuntu 20.04 LTS (2024-12-03)",
+    description="ü",
+    labels={"team": "vdi"},
+    status=ImageStatus.ACTIVE,
+    created_at=CREATED_AT,
+    storage_size=1234,
+    min_disk_size=4 << 20,
+)
+
+AN_OPERATION = Operation(
+    id="e3ooperation",
+    kind=OperationKind.COPY_IMAGE,
+    description="Copy desktop image",
+    created_at=CREATED_AT,
+    created_by="ajeadmin",
+    modified_at=CREATED_AT,
+    done=False,
+    image_id="e3vimage",
+)
+
+
+@dataclass
+class FakeCopies:
+    """Notes what it was asked for; answers with `answer`, or raises it, or waits for ever."""
+
+    answer: Operation | BaseException | None = AN_OPERATION
+    started: list[tuple[CopyRequest, Subject, IdempotencyKey | None]] = field(default_factory=list)
+    is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    was_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(
+        self, request: CopyRequest, *, subject: Subject, idempotency: IdempotencyKey | None
+    ) -> Operation:
+        self.started.append((request, subject, idempotency))
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        if self.answer is None:
+            self.is_waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.was_cancelled.set()
+                raise
+            raise AssertionError
+        return self.answer
+
+
+@dataclass
+class Served:
+    """A running server and a channel to it."""
+
+    server: GrpcServer
+    channel: grpc.aio.Channel
+    port: int
+    copies: FakeCopies
+    tokens: TokenService
+    database: Database
+    token: str
+
+    @property
+    def authorization(self) -> tuple[str, str]:
+        return ("authorization", f"Bearer {self.token}")
+
+    @property
+    def images(self) -> Any:
+        return DesktopImageServiceStub(self.channel)
+
+    async def call(
+        self,
+        method: Callable[..., Any],
+        request: Message,
+        *metadata: tuple[str, str],
+        authorized: bool = True,
+    ) -> Any:
+        everything = (*metadata, self.authorization) if authorized else metadata
+        return await method(request, metadata=everything, timeout=20)
+
+    def add_images(self, *images: Image) -> None:
+        for image in images:
+            self.database.write(add_image, image)
+
+
+def an_image(number: int, **values: Any) -> Image:
+    """Make another image; ids are in the order of the numbers."""
+    changes: dict[str, Any] = {"id": f"e3v{number:017}", "name": str(number), **values}
+    return replace(AN_IMAGE, **changes)
+
+
+def make_tokens() -> TokenService:
+    key, _ = make_pair()
+    return TokenService(
+        signing_key=b"s" * 32,
+        find_key={key.id: key}.get,
+        audiences=["localhost"],
+        clock=lambda: NOW,
+    )
+
+
+def make_database(folder: Path) -> Database:
+    database = Database(f"sqlite:///{folder / 'catalogue.db'}")
+    database.migrate()
+    database.write(add_cloud, cloud_id="b1ccloud", name="default", created_at=CREATED_AT)
+    a_folder = Folder(id=FOLDER_ID, cloud_id="b1ccloud", name="default")
+    database.write(add_folder, a_folder, created_at=CREATED_AT)
+    return database
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Served]:
+    """Serve in plaintext on a free port until the end of the block."""
+    tokens, copies, database = make_tokens(), FakeCopies(), make_database(folder)
+    server = GrpcServer(
+        address="127.0.0.1:0",
+        credentials=None,
+        parts=ApiParts(
+            database=database,
+            copies=cast("CopyStarter", copies),
+            tokens=tokens,
+            advertised=lambda: ADVERTISED,
+        ),
+    )
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            yield Served(
+                server=server,
+                channel=channel,
+                port=port,
+                copies=copies,
+                tokens=tokens,
+                database=database,
+                token=tokens.exchange_jwt(sign()).token,
+            )
+        finally:
+            await server.stop(0)
+            database.close()
+
+
+def details_of(error: grpc.aio.AioRpcError, *types: type[Message]) -> list[Any]:
+    """Give the status's details of these types."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    assert status is not None
+    assert status.code == error.code().value[0]
+    assert status.message == error.details()
+    found = []
+    for message_type in types:
+        for each in status.details:
+            message = message_type()
+            if each.Unpack(message):
+                found.append(message)
+    return found
+
+
+def metadata_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    return dict(error.trailing_metadata() or ())
