@@ -73,11 +73,14 @@ def test_results_come_in_the_order_of_their_items(running: Running) -> None:
 def test_after_a_fatal_result_no_step_begins(running: Running) -> None:
     """Those that had begun are waited for; the rest is left."""
     begun: list[int] = []
-    fatal_seen = asyncio.Event()
+    neighbour_begun, fatal_seen = asyncio.Event(), asyncio.Event()
 
     async def step(item: int) -> int:
         begun.append(item)
+        if item == 3:
+            await neighbour_begun.wait()
         if item > 3:
+            neighbour_begun.set()
             await fatal_seen.wait()
         return item
 
