@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,8 +66,11 @@ class Address:
         try:
             return socket.create_server((self.host, self.port), family=family, backlog=512)
         except OSError as error:
+            # create_server adds the address to an OSError's text; gaierror numbers its own way.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror
             raise UnavailableError(
-                f"The server cannot listen on {self}: {error.strerror}.",
+                f"The server cannot listen on {self}: {reason}.",
                 remedy="Choose another address, or port 0 for any free one.",
             ) from error
 

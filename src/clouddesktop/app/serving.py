@@ -21,7 +21,7 @@ from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.parts import Failpoint, Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
 from clouddesktop.config import Settings
-from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
+from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.telemetry import configure_logging
 
 _GRACE_SECONDS = 10
@@ -106,13 +106,14 @@ class _Server:
                 advertised=lambda: self._advertised,
             ),
         )
+        grpc_port = await api.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(http.run())
             upkeep = group.create_task(self._keep_up())
-            grpc_port = await api.start()
             await http.wait_started()
             self._announce(grpc_port=grpc_port, http_port=http.port)
             await stop.wait()
+            self._parts.workflows.hold()
             _log.info("stopping")
             upkeep.cancel()
             http.stop()
@@ -143,7 +144,7 @@ class _Server:
             await asyncio.sleep(_UPKEEP_SECONDS)
             try:
                 await asyncio.to_thread(self._parts.starter.resume_orphans)
-            except CloudDesktopError:
+            except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
 
 

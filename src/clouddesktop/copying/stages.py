@@ -122,7 +122,13 @@ class CopyStages:
     def _store_range(self, copy_range: CopyRange) -> Answer:
         if not self._ranges.is_recorded(copy_range):
             fingerprint, _ = self._database.read(copies.get_fingerprint, self._run)
-            self._ranges.store(self._session.open_unchanged(fingerprint), copy_range)
+            disk = self._session.open_unchanged(fingerprint)
+            try:
+                self._ranges.store(disk, copy_range)
+            except CloudDesktopError:
+                # A file that changes under the reader looks damaged: then the change is the news.
+                self._session.open_unchanged(fingerprint)
+                raise
         return {"index": copy_range.index}
 
     def _seal(self) -> Answer:

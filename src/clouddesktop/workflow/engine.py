@@ -183,12 +183,14 @@ class WorkflowEngine:
         status = DBOS.get_workflow_status(workflow_id)
         return status is not None and status.status in _LIVE
 
-    def drain(self, *, timeout_seconds: float) -> bool:
-        """Begin no further step and wait for those that run; False when some still do at the end.
+    def hold(self) -> None:
+        """Begin no further step; workflows stay where they are and go on at the next launch."""
+        self._gate.close()
 
-        Workflows stay where they are and go on at the next launch.
-        """
-        return self._gate.close(timeout_seconds=timeout_seconds)
+    def drain(self, *, timeout_seconds: float) -> bool:
+        """Hold, and wait for the steps that run; False when some still do at the end."""
+        self._gate.close()
+        return self._gate.wait_empty(timeout_seconds=timeout_seconds)
 
     def stop(self) -> None:
         """End DBOS; steps that still run are forgotten and run again after the next launch."""
@@ -222,7 +224,9 @@ class _Gate:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def close(self, *, timeout_seconds: float) -> bool:
+    def close(self) -> None:
+        self._closed = True
+
+    def wait_empty(self, *, timeout_seconds: float) -> bool:
         with self._changed:
-            self._closed = True
             return self._changed.wait_for(lambda: self._running == 0, timeout_seconds)
