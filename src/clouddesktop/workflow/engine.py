@@ -31,6 +31,7 @@ Item = TypeVar("Item")
 APPLICATION_VERSION = "1"
 """Raise only when the order of steps changes: workflows in flight stay with their version."""
 
+_APPLICATION = "clouddesktop"
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
 _LIVE = {"PENDING", "ENQUEUED", "DELAYED"}
@@ -116,7 +117,7 @@ class WorkflowEngine:
         self._client: DBOSClient | None = None
         logging.getLogger("dbos").propagate = True
         config: DBOSConfig = {
-            "name": "clouddesktop",
+            "name": _APPLICATION,
             "system_database_url": database_url,
             "application_version": APPLICATION_VERSION,
             "executor_id": executor_id,
@@ -138,19 +139,21 @@ class WorkflowEngine:
 
     def launch(self) -> None:
         """Make or migrate DBOS's tables and begin to run workflows. Call it from a plain thread."""
-        DBOS.launch()
-        DBOS.register_queue(
+        DBOS.migrate(self._database_url)
+        self._client = DBOSClient(
+            system_database_url=self._database_url,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=_APPLICATION,
+        )
+        # Before the launch: a queue that appears later is noticed up to a second later.
+        self._client.register_queue(
             _QUEUE,
             worker_concurrency=self._workflows_at_once,
             partition_concurrency=self._workflows_at_once,
             polling_interval_sec=_POLL_SECONDS,
             on_conflict="always_update",
         )
-        self._client = DBOSClient(
-            system_database_url=self._database_url,
-            serializer=DBOSPortableJSONSerializer(),
-            application_name="clouddesktop",
-        )
+        DBOS.launch()
 
     def enqueue(
         self,
