@@ -215,23 +215,16 @@ def test_a_full_store_fails_the_copy_and_gives_its_space_back(
 
 
 def test_a_source_without_permission_says_whose_it_is(
-    make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
+    make_server: Callable[..., ServerProcess], sources_dir: Path
 ) -> None:
-    """FAILED_PRECONDITION that names the file and the way out; the server runs unprivileged."""
+    """FAILED_PRECONDITION that names the file and the way out."""
     locked = sources_dir / "locked.raw"
     write_raw(locked, size=MIB, data={0: b"x"})
     locked.chmod(0)
-    if os.geteuid() == 0:
-        nobody = 65534
-        for folder in [tmp_path, *list(tmp_path.parents)[:-2]]:
-            folder.chmod(folder.stat().st_mode | 0o011)
-        data_dir = tmp_path / "unprivileged"
-        data_dir.mkdir()
-        os.chown(data_dir, nobody, nobody)
-        drop = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
-        server = make_server(command=(*drop, *ServerProcess.command), data_dir=data_dir)
-    else:
-        server = make_server()
+    command = ServerProcess.command
+    if os.geteuid() == 0:  # root without the right to overlook a file's mode
+        command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", *command)
+    server = make_server(command=command)
     server.start()
     client = OfficialClient(server.profile)
     operation = client.wait(client.copy("locked", "locked").id)
