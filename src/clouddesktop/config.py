@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic_settings import (
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
 
 _PREFIX = "CLOUDDESKTOP_"
+_HOST_NAME = re.compile(r"[0-9A-Za-z](?:[-.:0-9A-Za-z]{0,251}[0-9A-Za-z])?")  # or an IP address
 
 
 class Settings(BaseSettings):
@@ -58,6 +60,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"the source {name!r} is named twice")
             sources[name] = url
         return sources
+
+    @field_validator("names")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no host name; write international ones in their ASCII form"
+                )
+        return names
 
     @classmethod
     def settings_customise_sources(

@@ -7,9 +7,12 @@ type appears here: `api.status` alone turns an error into a google.rpc.Status.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Self
+
+_MOST_ID_CHARACTERS = 50
+"""The longest id of the API."""
 
 
 class Code(IntEnum):
@@ -138,14 +141,7 @@ class InvalidArgumentError(CloudDesktopError):
 
     @property
     def failure(self) -> Failure:
-        return Failure(
-            code=self.code,
-            reason=self.reason,
-            message=self.message,
-            remedy=self.remedy,
-            facts=self.facts,
-            violations=self.violations,
-        )
+        return replace(super().failure, violations=self.violations)
 
 
 class NotFoundError(CloudDesktopError):
@@ -156,7 +152,9 @@ class NotFoundError(CloudDesktopError):
 
     @classmethod
     def of_resource(cls, resource_type: str, resource_id: str) -> Self:
-        """Word it as the public API does: `<Resource> <id> not found`."""
+        """Word it as the public API does: `<Resource> <id> not found`; a long id is cut."""
+        if len(resource_id) > _MOST_ID_CHARACTERS:
+            resource_id = f"{resource_id[:_MOST_ID_CHARACTERS]}…"
         return cls(
             f"{resource_type} {resource_id} not found",
             facts={"resource_type": resource_type, "resource_id": resource_id},
@@ -198,14 +196,7 @@ class _RetryableError(CloudDesktopError):
 
     @property
     def failure(self) -> Failure:
-        return Failure(
-            code=self.code,
-            reason=self.reason,
-            message=self.message,
-            remedy=self.remedy,
-            facts=self.facts,
-            retry_after_seconds=self.retry_after_seconds,
-        )
+        return replace(super().failure, retry_after_seconds=self.retry_after_seconds)
 
 
 class ResourceExhaustedError(_RetryableError):

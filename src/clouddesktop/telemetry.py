@@ -59,7 +59,7 @@ def configure_logging(level: str) -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
         if is_terminal
-        else structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        else structlog.processors.JSONRenderer(default=str),
     ]
     structlog.configure(
         processors=[*shared, *last],

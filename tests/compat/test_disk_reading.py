@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from clouddesktop.disk.reader import open_disk
+from clouddesktop.disk.errors import UnsupportedDiskError
+from clouddesktop.disk.reader import MAX_DISK_SIZE, open_disk
 from parts.disks import read_as_qemu
 from strategies import (
     DiskLayout,
@@ -60,3 +62,24 @@ def test_raw_files_read_as_qemu_reads_them(layout: DiskLayout) -> None:
 def test_qcow2_files_read_as_qemu_reads_them(layout: DiskLayout, options: QcowOptions) -> None:
     """Cluster sizes, compression, preallocation, versions, snapshots; none is taken for damaged."""
     check_built(lambda path: build_qcow2(path, layout, options), disk_format="qcow2")
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_a_disk_beyond_the_bound_is_refused_at_once(tmp_path: Path, disk_format: str) -> None:
+    """A small file must not keep a worker busy with a map of an exbibyte."""
+    path = tmp_path / "huge"
+    if disk_format == "raw":
+        path.touch()
+        try:
+            os.truncate(path, MAX_DISK_SIZE + 512)
+        except OSError:  # more than this file system lets a file be: then nobody can bring it
+            return
+    else:
+        options = ["-f", "qcow2", "-o", "cluster_size=2M", str(path), "65T"]
+        subprocess.run(["qemu-img", "create", *options], check=True, capture_output=True)
+    with (
+        path.open("rb") as file,
+        pytest.raises(UnsupportedDiskError, match="64 TiB"),
+        open_disk(file.fileno(), readers=1),
+    ):
+        pass

@@ -62,6 +62,7 @@ def test_a_taken_port_ends_the_start_with_one_paragraph(tmp_path: Path, setting:
         (("--grpc", "localhost"), "not HOST:PORT"),
         (("--plaintext", "--grpc", "0.0.0.0:0"), "loopback"),
         (("--config", "/missing.toml"), "/missing.toml"),
+        (("--names", "no name"), "no host name"),
     ],
 )
 def test_a_setting_that_cannot_be_served_is_named(
@@ -89,6 +90,49 @@ def test_the_first_start_makes_everything_and_says_so(server: ServerProcess) -> 
     assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
     for secret in ("keys/admin.json", "keys/tokens.key", "tls/ca.key", "tls/server.key"):
         assert stat.S_IMODE((server.data_dir / secret).stat().st_mode) == 0o600
+
+
+def test_only_the_servers_user_can_read_its_data(
+    make_server: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    """Whatever mode the folder had before, and wherever the store is."""
+    data_dir, store = tmp_path / "open", tmp_path / "store"
+    for folder in (data_dir, store):
+        folder.mkdir(mode=0o755)
+    server = make_server(data_dir=data_dir, options=("--store", f"file://{store}"))
+    server.start()
+    assert server.stop() == 0
+    made = [*data_dir.rglob("*"), *store.rglob("*")]
+    harmless = {"profile.yaml", "ca.pem", "server.pem"}
+    public = [each for each in made if each.stat().st_mode & 0o077 and each.name not in harmless]
+    assert [each.name for each in public if each.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "file", ["keys/admin.json", "keys/tokens.key", "tls/ca.pem", "tls/server.pem"]
+)
+def test_a_damaged_file_of_the_servers_is_named(
+    make_server: Callable[..., ServerProcess], file: str
+) -> None:
+    """One paragraph, and nothing is overwritten."""
+    server = make_server()
+    server.start()
+    assert server.stop() == 0
+    (server.data_dir / file).write_text("{}")
+    ended = serve("--data-dir", str(server.data_dir))
+    assert ended.returncode == 1
+    assert "damaged" in ended.stderr
+    assert "fault" not in ended.stderr
+    assert (server.data_dir / file).read_text() == "{}"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    """In words, not by a library's error."""
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no database" * 1000)
+    ended = serve("--data-dir", str(tmp_path / "data"), "--database", f"sqlite:///{other}")
+    assert ended.returncode == 1
+    assert "The database cannot be used" in ended.stderr
 
 
 def test_plaintext_serves_loopback_without_certificates(

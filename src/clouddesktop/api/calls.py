@@ -1,7 +1,7 @@
 """A call on its way through the interceptors, and how these are put around a method.
 
-    gRPC ── bytes ──> RequestIds ─> CallLog ─> Errors ─> Validation ─> Authentication ─> method
-                                                                                    message ──┘
+    gRPC ── bytes ──> RequestIds ─> CallLog ─> Errors ─> CallLimit ─> Validation ─> Authentication
+                                                                           message <── method ──┘
 
 The chain is put together once for each method, at start-up, so that a call pays for what is done in
 it and nothing else.

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -24,37 +25,46 @@ from clouddesktop.api.authentication import authenticate
 from clouddesktop.api.byte_ranges import ByteRange, find_range
 from clouddesktop.api.http_edge import HttpEdge
 from clouddesktop.delivery.export import Exports, ImageReader
-from clouddesktop.errors import NotFoundError, UnimplementedError
+from clouddesktop.errors import ResourceExhaustedError, UnimplementedError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.model.manifest import Extent
 
-_PIECE_SIZE = 2 << 20
+_PIECE_SIZE = 1 << 20
 """Bytes read at a time; a request holds two pieces, one on its way out and one being read."""
+
+_MOST_DOWNLOADS = 32
+"""At a time, each with up to some 5 MiB in buffers when its reader is slow."""
 
 _EXTENTS_AT_ONCE = 1000
 _READERS = 4
 """Threads that read for all requests together, apart from those that the API's calls need."""
 
 _BYTES = "application/octet-stream"
-_MOST_ID_CHARACTERS = 50
-_EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class TooManyDownloadsError(ResourceExhaustedError):
+    """The server is sending as many disks as it does at a time."""
+
+    reason = "TOO_MANY_DOWNLOADS"
+
+
 def build_http_app(*, exports: Exports, tokens: TokenService) -> Starlette:
     """Build the ASGI application; its threads end with the interpreter."""
     delivery = _Delivery(exports=exports, tokens=tokens)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/delivery/v1/images/{image_id}/extents", delivery.get_extents),
             Route("/delivery/v1/images/{image_id}/disk", delivery.get_disk),
             Route("/healthz", _get_health),
-            Route("/{path:path}", _refuse, methods=_EVERY_METHOD),
         ],
+        exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(HttpEdge)],
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Delivery:
@@ -62,6 +72,7 @@ class _Delivery:
         self._exports = exports
         self._tokens = tokens
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="delivery")
+        self._downloads = 0
 
     async def get_extents(self, request: Request) -> Response:
         reader = await self._open(request)
@@ -78,8 +89,14 @@ class _Delivery:
             headers["content-range"] = f"bytes {byte_range.start}-{last}/{reader.size}"
         if request.method == "HEAD":
             return Response(headers=headers, media_type=_BYTES)
+        if self._downloads >= _MOST_DOWNLOADS:
+            raise TooManyDownloadsError(
+                f"The server is sending {self._downloads} disks already.",
+                remedy="Try again after a pause.",
+                retry_after_seconds=1,
+            )
         return StreamingResponse(
-            await self._begin(reader, wanted),
+            self._counted(await self._begin(reader, wanted)),
             status_code=200 if byte_range is None else 206,
             headers=headers,
             media_type=_BYTES,
@@ -88,10 +105,7 @@ class _Delivery:
     async def _open(self, request: Request) -> ImageReader:
         subject = authenticate(self._tokens, request.headers.get("authorization"))
         structlog.contextvars.bind_contextvars(subject=subject.id)
-        image_id = request.path_params["image_id"]
-        if len(image_id) > _MOST_ID_CHARACTERS:
-            raise NotFoundError.of_resource("Image", f"{image_id[:_MOST_ID_CHARACTERS]}…")
-        return await self._in_thread(self._exports.open_image, image_id)
+        return await self._in_thread(self._exports.open_image, request.path_params["image_id"])
 
     async def _begin(self, reader: ImageReader, wanted: ByteRange) -> AsyncIterator[bytes]:
         """Read the first piece before the answer begins: damage there still gets its Status."""
@@ -114,6 +128,14 @@ class _Delivery:
 
         return iter_pieces()
 
+    async def _counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._downloads += 1
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            self._downloads -= 1
+
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await self._submit(function, *args, **kwargs)
 
@@ -127,7 +149,7 @@ async def _get_health(_request: Request) -> Response:
     return JSONResponse({"status": "SERVING"})
 
 
-async def _refuse(request: Request) -> Response:
+async def _refuse(request: Request, _error: Exception) -> Response:
     raise UnimplementedError(
         f"REST is not served yet: {request.method} {request.url.path[:200]} is unknown.",
         remedy="Use the gRPC API.",

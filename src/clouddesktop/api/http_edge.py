@@ -5,6 +5,7 @@ Plain ASGI: Starlette's BaseHTTPMiddleware hides context variables from what it 
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import structlog
@@ -19,6 +20,9 @@ from clouddesktop.api.status import HTTP_CODES, to_status
 from clouddesktop.errors import CloudDesktopError, Code, Failure
 
 _RANGE_NOT_SATISFIABLE = 416
+_SEND_SECONDS = 60
+"""How long a reader may take nothing at all before it is given up."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,6 +50,9 @@ class HttpEdge:
             if error.code in (Code.INTERNAL, Code.DATA_LOSS) or request.status:
                 _log.exception("request failed")
             await request.fail(error.failure, receive, _headers_of(error))
+        except TimeoutError:
+            # Returning without the rest of the answer ends the connection.
+            _log.warning("request given up: its reader takes nothing")
         except Exception as error:  # noqa: BLE001  (the border: nothing foreign leaves the server)
             _log.exception("request failed")
             await request.fail(Failure.of(error), receive, {})
@@ -70,7 +77,8 @@ class _Request:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
             headers["x-server-trace-id"] = self._trace_id
-        await self._send(message)
+        async with asyncio.timeout(_SEND_SECONDS):
+            await self._send(message)
 
     async def fail(self, failure: Failure, receive: Receive, headers: dict[str, str]) -> None:
         """Answer with the error if there is still time for that."""

@@ -22,6 +22,7 @@ from clouddesktop.errors import (
     Failure,
     FieldViolation,
     InvalidArgumentError,
+    ResourceExhaustedError,
 )
 from clouddesktop.iam.tokens import TokenService
 
@@ -96,6 +97,33 @@ async def _abort(call: Call, failure: Failure) -> NoReturn:
         status.message,
         (*call.trailing.items(), (DETAILS_KEY, status.SerializeToString())),
     )
+
+
+class TooManyCallsError(ResourceExhaustedError):
+    """The server is working on as many calls as it takes at a time."""
+
+    reason = "TOO_MANY_CALLS"
+
+
+class CallLimit:
+    """Refuses calls beyond `most_calls` at a time, before any work is done for them."""
+
+    def __init__(self, most_calls: int) -> None:
+        self._most_calls = most_calls
+        self._running = 0
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Message:
+        if self._running >= self._most_calls:
+            raise TooManyCallsError(
+                f"The server is working on {self._running} calls already.",
+                remedy="Try again after a pause.",
+                retry_after_seconds=1,
+            )
+        self._running += 1
+        try:
+            return await proceed(call)
+        finally:
+            self._running -= 1
 
 
 class Validation:

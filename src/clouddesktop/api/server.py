@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
+from clouddesktop.api.health import make_health_handler
 from clouddesktop.api.interceptors import (
     Authentication,
+    CallLimit,
     CallLog,
     Errors,
     RequestIds,
@@ -24,11 +26,12 @@ _MOST_REQUEST_BYTES = 1 << 20
 """The largest request of this API, 64 labels and a description, takes some 20 KiB."""
 
 _MOST_CALLS = 1000
-"""At a time; clients of the public cloud try again when they are told RESOURCE_EXHAUSTED."""
+"""At a time; streams of the health and reflection services do not count, for they never end."""
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _MOST_REQUEST_BYTES),
     ("grpc.so_reuseport", 0),  # else a second server takes half of the first one's calls
+    ("grpc.max_concurrent_streams", 1000),  # of one connection
     ("grpc.keepalive_time_ms", 60_000),  # a client that is gone is noticed within 80 s
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -70,13 +73,14 @@ class GrpcServer:
             RequestIds(),
             CallLog(),
             Errors(),
+            CallLimit(_MOST_CALLS),
             Validation(validator),
             Authentication(self._parts.tokens),
         )
         # Made here, not in the constructor: it belongs to the running event loop.
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+        server = grpc.aio.server(options=_OPTIONS)
         names = [each.descriptor.full_name for each in services]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((make_health_handler(self._health),))
         reflection.enable_server_reflection(
             (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )

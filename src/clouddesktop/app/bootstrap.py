@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import sqlalchemy as sa
 import yaml
@@ -39,6 +40,20 @@ class DataFolderInUseError(FailedPreconditionError):
     """Another server works in the data folder."""
 
     reason = "DATA_FOLDER_IN_USE"
+
+
+class DataFolderDamagedError(FailedPreconditionError):
+    """A file that the server keeps for itself is not what it wrote."""
+
+    reason = "DATA_FOLDER_DAMAGED"
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        return cls(
+            f"The file {path} is damaged.",
+            remedy="Restore it from a backup; or remove it, and the next start makes a new one.",
+            facts={"file": str(path)},
+        )
 
 
 class DataFolderUnusableError(FailedPreconditionError):
@@ -111,7 +126,10 @@ def prepare_token_seed(folder: DataFolder) -> bytes:
     """Give the secret that signs IAM tokens; one is drawn when there is none."""
     if not folder.token_seed.exists():
         write_file(folder.token_seed, secrets.token_bytes(_SEED_SIZE), mode=0o600)
-    return folder.token_seed.read_bytes()
+    seed = folder.token_seed.read_bytes()
+    if len(seed) != _SEED_SIZE:
+        raise DataFolderDamagedError.of_file(folder.token_seed)
+    return seed
 
 
 def prepare_catalogue(database: Database, folder: DataFolder) -> Folder:
@@ -161,4 +179,8 @@ def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
 
 
 def _is_registered(connection: sa.Connection, path: Path) -> bool:
-    return find_key(connection, json.loads(path.read_bytes())["id"]) is not None
+    try:
+        key_id = str(json.loads(path.read_bytes())["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataFolderDamagedError.of_file(path) from error
+    return find_key(connection, key_id) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import uvloop
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.server import ApiParts, GrpcServer
 from clouddesktop.app.addresses import Address, own_names
-from clouddesktop.app.bootstrap import DataFolder, write_profile
+from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
 from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.parts import Failpoint, Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
@@ -41,6 +42,7 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
     Raises:
         CloudDesktopError: the server cannot start; names the setting or the file.
     """
+    os.umask(0o077)  # whatever folders there are: images and keys are for the server's user alone
     configure_logging("info")
     grpc_address = Address.parse("grpc", settings.grpc)
     http_address = Address.parse("http", settings.http)
@@ -49,7 +51,7 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
     folder = DataFolder(root=settings.data_dir.absolute())
     with ExitStack() as stack:
         stack.enter_context(folder.held())
-        tls = None if settings.plaintext else prepare_tls(folder.tls, names=names)
+        tls = None if settings.plaintext else _prepare_tls(folder, names)
         parts = stack.enter_context(built(settings, folder, names=names, failpoint=failpoint))
         server = _Server(
             parts=parts,
@@ -146,6 +148,18 @@ class _Server:
                 await asyncio.to_thread(self._parts.starter.resume_orphans)
             except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
+
+
+def _prepare_tls(folder: DataFolder, names: set[str]) -> TlsFiles:
+    try:
+        return prepare_tls(folder.tls, names=names)
+    except ValueError as error:
+        raise DataFolderDamagedError(
+            f"A certificate or key in {folder.tls} is damaged: {error}.",
+            remedy="Restore the folder from a backup; or remove it: the next start makes a new"
+            " authority, which clients have to be given.",
+            facts={"folder": str(folder.tls)},
+        ) from error
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:

@@ -39,6 +39,12 @@ class DatabaseFullError(ResourceExhaustedError):
     reason = "DATABASE_FULL"
 
 
+class DatabaseUnusableError(FailedPreconditionError):
+    """The file is no database, is damaged, or may not be written."""
+
+    reason = "DATABASE_UNUSABLE"
+
+
 class DatabaseTooNewError(FailedPreconditionError):
     """A later version of clouddesktop has written this database."""
 
@@ -149,8 +155,21 @@ def _translated() -> Iterator[None]:
             raise UnavailableError(
                 "The database is busy.", remedy="Try again.", retry_after_seconds=1
             ) from error
+        if "unable to open" in text or "readonly" in text or "read-only" in text:
+            raise DatabaseUnusableError(
+                f"The database cannot be used: {text}.",
+                remedy="Let the server's user read and write the file and its folder.",
+            ) from error
         if "full" in text:
             raise DatabaseFullError(
                 "The database's disk is full.", remedy="Free some space and try again."
+            ) from error
+        raise
+    except sa.exc.DatabaseError as error:
+        text = str(error.orig)
+        if "not a database" in text or "malformed" in text:
+            raise DatabaseUnusableError(
+                f"The database cannot be used: {text}.",
+                remedy="Put the right file in its place, or restore a backup of it.",
             ) from error
         raise

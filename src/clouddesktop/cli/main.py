@@ -6,6 +6,7 @@ Modules with verbs import nothing heavy at their top, so that help and completio
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from clouddesktop.cli.options import (
     StyleOption,
 )
 from clouddesktop.cli.texts import to_paragraph
-from clouddesktop.errors import CloudDesktopError
+from clouddesktop.errors import CloudDesktopError, InternalError
 
 _FAILED = 1
 
@@ -72,3 +73,15 @@ def main() -> None:
     except CloudDesktopError as error:
         typer.echo(to_paragraph(error), err=True)
         sys.exit(_FAILED)
+    except Exception as error:  # noqa: BLE001  (the border: a user meets a paragraph, no traceback)
+        typer.echo(to_paragraph(_to_fault(error)), err=True)
+        sys.exit(_FAILED)
+
+
+def _to_fault(error: Exception) -> CloudDesktopError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return InternalError(
+        f"clouddesktop has a fault: {type(error).__name__} at {last.name}, line {last.lineno} of"
+        f" {last.filename}: {error}.",
+        remedy="Please report it, with what you did.",
+    )

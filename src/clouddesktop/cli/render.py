@@ -64,7 +64,7 @@ def _status_of(operation: Operation) -> str:
 def print_one(record: Record, style: Style | None, columns: Columns) -> None:
     """Print one resource."""
     if style is Style.JSON:
-        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        typer.echo(to_json(record))
     elif style is Style.TABLE:
         typer.echo(to_table([record], columns))
     else:
@@ -74,16 +74,22 @@ def print_one(record: Record, style: Style | None, columns: Columns) -> None:
 def print_many(records: Sequence[Record], style: Style | None, columns: Columns) -> None:
     """Print a list of resources."""
     if style is Style.JSON:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        typer.echo(to_json(records))
     elif style is Style.YAML:
         typer.echo(to_yaml(records), nl=False)
     else:
         typer.echo(to_table(records, columns))
 
 
+def to_json(value: Any) -> str:
+    """Write JSON with letters of every language, and escapes for what steers a terminal."""
+    return _escaped(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def to_yaml(value: Any) -> str:
     """Write YAML as the public cloud's tool does: texts that look like another type in "quotes"."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return _escaped(text)
 
 
 def to_table(records: Sequence[Record], columns: Columns) -> str:
@@ -108,6 +114,13 @@ def to_table(records: Sequence[Record], columns: Columns) -> str:
     return "\n".join([rule, lines[0], rule, *lines[1:], *([rule] if records else [])])
 
 
+def _escaped(text: str) -> str:
+    r"""Write as \\uXXXX, which JSON and YAML share, what is neither printable nor a line's end."""
+    return "".join(
+        each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
+    )
+
+
 class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT002  (PyYAML's signature)
         super().increase_indent(flow, indentless=False)
@@ -118,7 +131,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     resolved = dumper.resolve(  # type: ignore[no-untyped-call]  # its stubs leave the types out
         yaml.ScalarNode, text, (True, False)
     )
-    is_plain = resolved == tag and text.isprintable()  # quotes escape all else
+    is_plain = resolved == tag and text.isprintable()  # escapes need quotes
     return dumper.represent_scalar(tag, text, style=None if is_plain else '"')
 
 

@@ -77,7 +77,8 @@ def open_output(output: Path, *, overwrite: bool) -> Iterator[OutputFile]:
         ExportError: the output is no place for a file, exists (unless it is empty or `overwrite` is
             set), or another export is writing it.
     """
-    _check_output(output, overwrite=overwrite)
+    with _written(output):
+        _check_output(output, overwrite=overwrite)
     partial = output.with_name(f"{output.name}.partial")
     with _written(output):
         fd = _open_locked(partial)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from clouddesktop.disk.errors import UnsupportedDiskError, name_of
 from clouddesktop.disk.nbd import open_nbd_disk
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
@@ -35,6 +36,10 @@ class Disk(Protocol):
         """
 
 
+MAX_DISK_SIZE = 64 << 40
+"""Bytes that a guest may see: the map of a sparse disk takes QEMU two seconds at this size."""
+
+
 @contextmanager
 def open_disk(fd: int, *, readers: int) -> Iterator[Disk]:
     """Open the disk in an open file, once it is found safe and whole.
@@ -48,10 +53,23 @@ def open_disk(fd: int, *, readers: int) -> Iterator[Disk]:
     """
     match probe_disk(fd):
         case DiskFormat.RAW:
-            yield RawDisk(fd)
+            raw = RawDisk(fd)
+            _check_size(fd, raw.size)
+            yield raw
         case DiskFormat.QCOW2:
             disk_size = check_qcow2(fd)
+            _check_size(fd, disk_size)
             with open_nbd_disk(
                 fd, driver=DiskFormat.QCOW2, readers=readers, size_hint=disk_size
             ) as disk:
                 yield disk
+
+
+def _check_size(fd: int, disk_size: int) -> None:
+    if disk_size > MAX_DISK_SIZE:
+        name = name_of(fd)
+        raise UnsupportedDiskError(
+            f"The disk {name} is of {disk_size} bytes, more than {MAX_DISK_SIZE >> 40} TiB.",
+            remedy="Shrink it with `qemu-img resize --shrink`, and copy that.",
+            facts={"file": name, "size": str(disk_size)},
+        )

@@ -6,6 +6,7 @@ this server, and no more than an hour from `iat` to `exp`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,10 @@ _ALGORITHM = "PS256"
 _LONGEST_SECONDS = 3600
 _LEEWAY_SECONDS = 60
 """How far the clocks of client and server may differ."""
+
+_BRACKETED = re.compile(r"^\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]")  # an IPv6 address in a URL
+_END_OF_TIME = 1 << 53
+"""Seconds since 1970 beyond which a float is no exact number any more."""
 
 _MOST_CHARACTERS = 8000
 _MOST_KEY_ID_CHARACTERS = 50
@@ -110,6 +115,8 @@ class JwtChecker:
         issued_at, expires_at = _to_seconds(claims, "iat"), _to_seconds(claims, "exp")
         if expires_at - issued_at > _LONGEST_SECONDS:
             raise _refused("lives longer than an hour (exp - iat)")
+        if expires_at < issued_at:
+            raise _refused("expires before it is issued (exp, iat)")
         clock_remedy = "Set the clocks of client and server."
         if issued_at > now + _LEEWAY_SECONDS:
             raise _refused("was issued in the future (iat)", remedy=clock_remedy)
@@ -131,20 +138,22 @@ class JwtChecker:
             return False
         authority = url.removeprefix(_AUDIENCE_START).removesuffix(_AUDIENCE_END)
         host, colon, port = authority.rpartition(":")
-        if not colon or not port.isdecimal():
+        if not colon or not (port.isascii() and port.isdecimal()):
             host, port = authority, ""
         host = _without_brackets(host)
         return host in self._names or f"{host}:{port}" in self._names
 
 
 def _without_brackets(name: str) -> str:
-    return name.replace("[", "").replace("]", "")
+    return _BRACKETED.sub(r"\1", name)
 
 
 def _to_seconds(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refused(f"has a claim {name} that is no number")
+    if not 0 <= value < _END_OF_TIME:  # JSON of Python has NaN, which any comparison lets pass
+        raise _refused(f"has a claim {name} that is no time")
     return value
 
 

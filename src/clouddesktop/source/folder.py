@@ -218,7 +218,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     # A link counts by what it leads to; whether that is inside the source is seen at its opening.
     try:
         return entry.is_file()
-    except PermissionError:
+    except OSError:  # a link that goes in circles, a mount that is gone: a matter of this id alone
         return True
 
 

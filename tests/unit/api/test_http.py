@@ -16,7 +16,7 @@ import pytest
 import structlog
 import uvicorn
 
-from clouddesktop.api import http
+from clouddesktop.api import http, http_edge
 from clouddesktop.api.http import build_http_app
 from clouddesktop.delivery.export import Exports, ImageNotReadyError
 from clouddesktop.errors import DataLossError, NotFoundError, UnavailableError
@@ -334,3 +334,37 @@ async def test_health_needs_no_token(site: Site) -> None:
     response = await site.client.get("/healthz")
     assert response.status_code == 200
     assert json.loads(response.content) == {"status": "SERVING"}
+
+
+async def test_downloads_beyond_the_bound_are_told_to_come_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 with Retry-After while others are sent, and served again after them."""
+    monkeypatch.setattr(http, "_MOST_DOWNLOADS", 1)
+    site.exports.reader = FakeReader(disk=bytes(50_000_000))
+    async with site.client.stream("GET", "/delivery/v1/images/e3v/disk") as response:
+        await anext(response.aiter_bytes())
+        refused = await site.client.get("/delivery/v1/images/e3v/disk")
+        check_status(refused, http_status=429, code=8, reason="TOO_MANY_DOWNLOADS")
+        assert refused.headers["retry-after"] == "1"
+    await wait_until(lambda: any(each["event"] == "request" for each in site.log))
+    site.exports.reader = FakeReader()
+    served = await site.client.get("/delivery/v1/images/e3v/disk")
+    assert served.content == DISK
+
+
+async def test_a_reader_that_takes_nothing_is_given_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is free for others then."""
+    monkeypatch.setattr(http_edge, "_SEND_SECONDS", 0.2)
+    site.exports.reader = FakeReader(disk=bytes(50_000_000))
+    async with site.client.stream("GET", "/delivery/v1/images/e3v/disk"):
+        await wait_until(lambda: any("given up" in each["event"] for each in site.log))
+
+
+async def test_an_unknown_method_gets_its_status(site: Site) -> None:
+    """Whatever it is called."""
+    for method in ("TRACE", "FOO"):
+        response = await site.client.request(method, "/healthz")
+        check_status(response, http_status=501, code=12, reason="UNIMPLEMENTED")

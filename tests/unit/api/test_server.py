@@ -11,6 +11,8 @@ from typing import Any, cast
 import grpc
 import pytest
 import structlog
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped, unused-ignore]  # ships no types
     BadRequest,
     ErrorInfo,
@@ -30,6 +32,8 @@ from yandex.cloud.clouddesktop.v1.desktop_service_pb2_grpc import DesktopService
 from yandex.cloud.operation.operation_service_pb2 import CancelOperationRequest
 from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 
+from clouddesktop.api.calls import Call
+from clouddesktop.api.interceptors import CallLimit, TooManyCallsError
 from clouddesktop.api.server import ApiParts, GrpcServer
 from clouddesktop.app.tls import prepare_tls
 from clouddesktop.copying.start import CopyStarter
@@ -381,3 +385,47 @@ async def test_many_calls_at_a_time_keep_their_ids_apart(served: Served, log: li
     assert len(set(ids)) == 50
     for event in ("call", "call failed"):
         assert sorted(each["request_id"] for each in log if each["event"] == event) == sorted(ids)
+
+
+async def test_streams_that_never_end_do_not_use_up_the_calls(served: Served) -> None:
+    """Watching the health is open to all: it must not keep anybody from calling."""
+    health: Any = HealthStub(served.channel)
+    watching = [health.Watch(HealthCheckRequest()) for _ in range(50)]
+    for each in watching:
+        assert (await each.read()).status == HealthCheckResponse.SERVING
+    served.add_images(AN_IMAGE)
+    await served.call(served.images.Get, GetDesktopImageRequest(image_id=AN_IMAGE.id))
+    for each in watching:
+        each.cancel()
+
+
+async def test_calls_beyond_the_bound_are_told_to_come_back() -> None:
+    """With the time after which to try again; calls within the bound go on."""
+    limit = CallLimit(1)
+    let_go = asyncio.Event()
+
+    async def work(_call: Call) -> Message:
+        await let_go.wait()
+        return Empty()
+
+    call = cast("Call", None)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(limit(call, work))
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyCallsError) as caught:
+            await limit(call, work)
+        assert caught.value.retry_after_seconds == 1
+        let_go.set()
+    assert running.result() == Empty()
+    assert await limit(call, work) == Empty()
+
+
+async def test_health_takes_bytes_that_are_no_request(served: Served) -> None:
+    """INVALID_ARGUMENT without a word of the insides."""
+    for kind, method in (("unary_unary", "Check"), ("unary_stream", "Watch")):
+        send: Any = getattr(served.channel, kind)(f"/grpc.health.v1.Health/{method}")
+        call = send(b"\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call if kind == "unary_unary" else call.read())
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "DecodeError" not in str(caught.value.details())

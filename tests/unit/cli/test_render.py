@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clouddesktop.cli.progress import LineReporter
-from clouddesktop.cli.render import to_table, to_yaml
+from clouddesktop.cli.render import to_json, to_table, to_yaml
 from clouddesktop.cli.texts import format_seconds, format_size, to_paragraph, to_printable
 from clouddesktop.errors import FieldViolation, InternalError, InvalidArgumentError, NotFoundError
 
@@ -26,6 +27,14 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 def test_yaml_reads_back_as_it_was(value: object) -> None:
     """Texts stay texts, also those that look like numbers, dates or nothing."""
     assert yaml.safe_load(to_yaml(value)) == value
+
+
+@given(value=_VALUES)
+def test_json_reads_back_and_steers_no_terminal(value: object) -> None:
+    """Letters of every language stay; what is not printable comes as an escape."""
+    text = to_json(value)
+    assert json.loads(text) == value
+    assert all(each == "\n" or each.isprintable() for each in text)
 
 
 @given(text=st.text())

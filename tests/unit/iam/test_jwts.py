@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,8 @@ def test_a_good_jwt_names_its_key(names: tuple[str, ...], audience: Any) -> None
     [
         "https://iam.elsewhere:50051/iam/v1/tokens",
         "https://iam.localhost.elsewhere/iam/v1/tokens",
+        "https://iam.local[host]:1/iam/v1/tokens",
+        "https://iam.localhost:\u0661/iam/v1/tokens",
         "https://iam.localhost:50051/iam/v1/other",
         "http://iam.localhost:50051/iam/v1/tokens",
         "https://iam.localhost:50051@elsewhere/iam/v1/tokens",
@@ -77,6 +80,10 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "expired": (lambda: sign(claims={"iat": NOW - 3600, "exp": NOW - 60}), "expired"),
     "not yet valid": (lambda: sign(claims={"nbf": NOW + 61}), "not valid yet"),
+    "never": (lambda: sign(claims={"iat": math.nan, "exp": 1e300}), "no time"),
+    "expiring never": (lambda: sign(claims={"exp": math.nan}), "no time"),
+    "beyond all time": (lambda: sign(claims={"exp": 10**400}), "no time"),
+    "ended before it began": (lambda: sign(claims={"exp": NOW - 1}), "before it is issued"),
     "no number": (lambda: sign(claims={"iat": "soon"}), "no number|malformed"),
     "a truth as number": (lambda: sign(claims={"iat": True}), "no number|malformed"),
     "no iss": (lambda: sign(without=("iss",)), "no claim iss"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clouddesktop.errors import NotFoundError, UnavailableError
+from clouddesktop.errors import CloudDesktopError, NotFoundError, UnavailableError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.folder import (
     AmbiguousComputeImageError,
@@ -223,3 +223,12 @@ def test_a_change_of_any_kind_is_noticed(root: Path, source: FolderSource, chang
         with pytest.raises(SourceChangedError, match=r"a\.raw .*changed") as caught:
             file.check_unchanged(expected)
     assert caught.value.remedy.endswith(".")
+
+
+def test_a_link_in_circles_is_a_matter_of_its_own_id(root: Path, source: FolderSource) -> None:
+    """The other images of the source are found all the same."""
+    (root / "loop.raw").symlink_to("loop.raw")
+    (root / "good.raw").touch()
+    assert source.find_compute_image("good") == image("good.raw")
+    with pytest.raises(CloudDesktopError, match="loop"), source.open_file(image("loop.raw")):
+        pass
