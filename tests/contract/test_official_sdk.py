@@ -127,9 +127,9 @@ def test_progress_comes_as_trailing_metadata(server: ServerProcess, compute_imag
     _, call = client.operations.Get.with_call(GetOperationRequest(operation_id=operation.id))
     progress = json.loads(dict(call.trailing_metadata())["x-operation-progress"])
     assert progress["phase"] == "done"
-    assert progress["bytes_total"] == progress["bytes_done"] == 2 * MIB
-    assert progress["bytes_new"] == 2 * MIB
-    assert progress["bytes_deduplicated"] == progress["bytes_zero"] == 0
+    assert progress["bytes_total"] == progress["bytes_done"] == 4 * MIB
+    assert progress["bytes_new"] == progress["bytes_zero"] == 2 * MIB
+    assert progress["bytes_deduplicated"] == 0
 
 
 def test_a_request_sent_twice_with_one_key_makes_one_image(

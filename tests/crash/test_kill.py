@@ -23,6 +23,7 @@ pytestmark = pytest.mark.crash
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "parts" / "faulty_server.py"))
 RANGES = 6
+SPACING = 8 * MIB  # holes that are too large for a range to bridge
 PHASES = [
     "run-begin",
     "plan-begin",
@@ -59,10 +60,10 @@ class Crashes:
         seed = len(self.expected)
         raw = self.sources_dir.parent / f"{name}.raw"
         data = {
-            index * 4 * MIB: random_bytes(2 * MIB, seed=100 * seed + index)
+            index * SPACING: random_bytes(2 * MIB, seed=100 * seed + index)
             for index in range(RANGES)
         }
-        write_raw(raw, size=RANGES * 4 * MIB, data=data)
+        write_raw(raw, size=RANGES * SPACING, data=data)
         if disk_format == "raw":
             convert(raw, self.sources_dir / f"{name}.raw", "-O", "raw", source_format="raw")
         else:

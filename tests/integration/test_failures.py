@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -112,8 +113,8 @@ def test_a_source_that_changes_during_the_copy_is_noticed(
 ) -> None:
     """ABORTED, and nothing is published, whatever way the file was changed."""
     moving = sources_dir / "moving.raw"
-    data = {index * 4 * MIB: random_bytes(MIB, seed=index) for index in range(6)}
-    write_raw(moving, size=24 * MIB, data=data)
+    data = {index * 8 * MIB: random_bytes(MIB, seed=index) for index in range(6)}
+    write_raw(moving, size=48 * MIB, data=data)
     gate = tmp_path / "gate"
     gate.touch()
     server = make_server(
@@ -133,10 +134,10 @@ def test_a_source_that_changes_during_the_copy_is_noticed(
             file.seek(5 * MIB)
             file.write(b"changed")
     elif change == "shortened":
-        os.truncate(moving, 20 * MIB)
+        os.truncate(moving, 40 * MIB)
     else:
         other = tmp_path / "other.raw"
-        write_raw(other, size=24 * MIB, data=data)
+        write_raw(other, size=48 * MIB, data=data)
         other.replace(moving)
     gate.unlink()
     check_failed(
@@ -214,6 +215,39 @@ def test_a_full_store_fails_the_copy_and_gives_its_space_back(
     assert fitting.WhichOneof("result") == "response", fitting
 
 
+def test_a_full_disk_under_the_database_strands_no_copy(
+    small_disk: Path, make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
+) -> None:
+    """Once there is room again, the copy comes to its end without a restart."""
+    data = {index * 8 * MIB: random_bytes(MIB, seed=index) for index in range(8)}
+    write_raw(sources_dir / "disk.raw", size=64 * MIB, data=data)
+    write_raw(sources_dir / "next.raw", size=MIB, data={0: b"next"})
+    gate, log = tmp_path / "gate", tmp_path / "faults.log"
+    gate.touch()
+    server = make_server(
+        command=FAULTY,
+        options=("--database", f"sqlite:///{small_disk / 'catalogue.db'}", "--workers", "1"),
+        variables={
+            "FAULT_LOG": str(log),
+            "FAULT_PAUSE": "range-read:0",
+            "FAULT_GATE": str(gate),
+        },
+    )
+    server.start()
+    client = OfficialClient(server.profile)
+    operation = client.copy("disk", "disk")
+    wait_noted(log, "range-read:0")
+    ballast = small_disk / "ballast"
+    fill_up(ballast)
+    gate.unlink()
+    wait_logged(server.log, "database or disk is full")
+    time.sleep(7)  # longer than a write is tried again: the workflow is dropped meanwhile
+    ballast.unlink()
+    assert client.wait(operation.id).WhichOneof("result") is not None
+    done = client.wait(client.copy("next", "next").id)
+    assert done.WhichOneof("result") == "response", done
+
+
 def test_a_source_without_permission_says_whose_it_is(
     make_server: Callable[..., ServerProcess], sources_dir: Path
 ) -> None:
@@ -243,3 +277,22 @@ def wait_noted(log: Path, name: str, *, timeout_seconds: float = 60) -> None:
     while not (log.exists() and name in log.read_text().split()):
         assert time.monotonic() < deadline, f"{name} was not reached"
         time.sleep(0.01)
+
+
+def wait_logged(log: Path, words: str, *, timeout_seconds: float = 60) -> None:
+    """Wait until the server's log has these words."""
+    deadline = time.monotonic() + timeout_seconds
+    while words not in log.read_text():
+        assert time.monotonic() < deadline, f"{words!r} was not logged"
+        time.sleep(0.01)
+
+
+def fill_up(ballast: Path) -> None:
+    """Write until the file system has no room left."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise

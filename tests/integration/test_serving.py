@@ -152,8 +152,8 @@ def test_a_stopped_server_goes_on_where_it_was(
     make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
 ) -> None:
     """SIGTERM in mid-copy: exit 0, ranges at work are recorded, the next start ends the copy."""
-    data = {index * 4 * MIB: random_bytes(MIB, seed=index) for index in range(12)}
-    write_raw(sources_dir / "disk.raw", size=48 * MIB, data=data)
+    data = {index * 8 * MIB: random_bytes(MIB, seed=index) for index in range(12)}
+    write_raw(sources_dir / "disk.raw", size=96 * MIB, data=data)
     gate, log = tmp_path / "gate", tmp_path / "faults.log"
     gate.touch()
     server = make_server(

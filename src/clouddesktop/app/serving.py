@@ -28,7 +28,7 @@ from clouddesktop.telemetry import configure_logging
 _GRACE_SECONDS = 10
 """How long requests and ranges at work may take to end once the server is told to stop."""
 
-_UPKEEP_SECONDS = 30
+_UPKEEP_SECONDS = 5
 """How often operations are looked for that nothing works on any more."""
 
 _log = structlog.get_logger(__name__)
@@ -145,6 +145,7 @@ class _Server:
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             try:
+                await asyncio.to_thread(self._parts.workflows.resume_lost)
                 await asyncio.to_thread(self._parts.starter.resume_orphans)
             except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")

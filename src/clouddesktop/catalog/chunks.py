@@ -57,12 +57,12 @@ def add_pack(
     operation_id: str,
     size: int,
     entries: Sequence[PackEntry],
-) -> None:
-    """Index a pack that is durable in the store.
+) -> int:
+    """Index a pack that is durable in the store; gives the pack's number.
 
     A chunk that another pack holds already keeps its place there.
     """
-    number = connection.execute(
+    number: int = connection.execute(
         sa.insert(packs)
         .values(id=pack_id, operation_id=operation_id, size=size)
         .returning(packs.c.number)
@@ -81,6 +81,7 @@ def add_pack(
             for entry in entries
         ],
     )
+    return number
 
 
 def _places(connection: sa.Connection, digests: Sequence[Digest]) -> Iterator[ChunkPlace]:

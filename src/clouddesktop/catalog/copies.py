@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -168,31 +168,25 @@ def record_range(
     record: RangeRecord,
     *,
     pack: StoredPack | None,
-) -> None:
+) -> bool:
     """Record a range whose new chunks are durable in `pack`.
+
+    Returns:
+        Whether `pack` is needed. It is not when other copies have stored all of its chunks in the
+        meantime: then it is left out of the index, and its blob is for the caller to delete.
 
     Raises:
         ChunkGoneError: a chunk that the range shares has been removed; nothing is recorded.
         RunReplacedError: this run is over; nothing is recorded.
     """
-    counted = record.bytes_new + record.bytes_deduplicated + record.bytes_zero
-    _update(
-        connection,
-        run,
-        attempts=0,
-        bytes_done=operations.c.bytes_done + counted,
-        bytes_new=operations.c.bytes_new + record.bytes_new,
-        bytes_stored=operations.c.bytes_stored + record.bytes_stored,
-        bytes_deduplicated=operations.c.bytes_deduplicated + record.bytes_deduplicated,
-        bytes_zero=operations.c.bytes_zero + record.bytes_zero,
-    )
-    if pack is not None:
-        chunk_index.add_pack(
-            connection,
-            pack_id=pack.id,
-            operation_id=run.operation_id,
-            size=pack.size,
-            entries=pack.entries,
+    _update(connection, run, attempts=0)  # first of all: a replaced run stops here
+    number = None if pack is None else _index_pack(connection, run, pack)
+    if number is None:
+        record = replace(
+            record,
+            bytes_new=0,
+            bytes_stored=0,
+            bytes_deduplicated=record.bytes_deduplicated + record.bytes_new,
         )
     digests = list({digest for _, digest in record.chunks})
     known = chunk_index.find_known(connection, digests)
@@ -200,7 +194,18 @@ def record_range(
         raise ChunkGoneError(
             f"{len(digests) - len(known)} chunks of range {record.index} have left the store."
         )
-    _rely_on(connection, operation_packs, "operation_id", run.operation_id, set(known.values()))
+    packs_used = set(known.values())
+    _rely_on(connection, operation_packs, "operation_id", run.operation_id, packs_used)
+    counted = record.bytes_new + record.bytes_deduplicated + record.bytes_zero
+    _update(
+        connection,
+        run,
+        bytes_done=operations.c.bytes_done + counted,
+        bytes_new=operations.c.bytes_new + record.bytes_new,
+        bytes_stored=operations.c.bytes_stored + record.bytes_stored,
+        bytes_deduplicated=operations.c.bytes_deduplicated + record.bytes_deduplicated,
+        bytes_zero=operations.c.bytes_zero + record.bytes_zero,
+    )
     connection.execute(
         sa.insert(copy_ranges).values(
             operation_id=run.operation_id,
@@ -208,6 +213,7 @@ def record_range(
             chunks=b"".join(_CHUNK_REFERENCE.pack(*each) for each in record.chunks),
         )
     )
+    return number is not None
 
 
 def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tuple[int, Digest]]:
@@ -330,6 +336,22 @@ def indexed_packs(connection: sa.Connection, operation_id: str) -> set[PackId]:
             sa.select(packs.c.id).where(packs.c.operation_id == operation_id)
         )
     }
+
+
+def _index_pack(connection: sa.Connection, run: CopyRun, pack: StoredPack) -> int | None:
+    """Index a pack, but for one that holds no chunk which is not elsewhere."""
+    number = chunk_index.add_pack(
+        connection,
+        pack_id=pack.id,
+        operation_id=run.operation_id,
+        size=pack.size,
+        entries=pack.entries,
+    )
+    used = connection.scalar(sa.select(chunks.c.digest).where(chunks.c.pack == number).limit(1))
+    if used is not None:
+        return number
+    connection.execute(sa.delete(packs).where(packs.c.number == number))
+    return None
 
 
 def _update(connection: sa.Connection, run: CopyRun, **values: Any) -> None:

@@ -121,13 +121,18 @@ def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
     return [(row.id, row.workflow_id) for row in rows]
 
 
-def replace_workflow(connection: sa.Connection, operation_id: str, *, workflow_id: str) -> None:
-    """Note that another workflow runs the operation from now on."""
-    connection.execute(
+def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, new: str) -> bool:
+    """Note that another workflow runs the operation from now on; False if it has ended since."""
+    changed = connection.execute(
         sa.update(operations)
-        .where(operations.c.id == operation_id)
-        .values(workflow_id=workflow_id, modified_at=datetime.now(tz=UTC))
+        .where(
+            operations.c.id == operation_id,
+            operations.c.workflow_id == old,
+            operations.c.done.is_(False),
+        )
+        .values(workflow_id=new, modified_at=datetime.now(tz=UTC))
     )
+    return changed.rowcount == 1
 
 
 def image_to_record(image: Image) -> dict[str, Any]:

@@ -51,18 +51,23 @@ class RangeStore:
         """Tell whether an earlier run has recorded the range, so that it need not be read."""
         return self._database.read(is_range_recorded, self._run, copy_range.index)
 
-    def store(self, disk: Disk, copy_range: CopyRange) -> None:
-        """Bring one range into the store and record it; both are durable afterwards."""
+    def store(self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None]) -> None:
+        """Bring one range into the store and record it; both are durable afterwards.
+
+        `check` raises when what was read may not be recorded; it is called just before.
+        """
         for tries_left in reversed(range(_TRIES)):
             try:
-                self._store(disk, copy_range, attempt=_TRIES - tries_left)
+                self._store(disk, copy_range, check=check, attempt=_TRIES - tries_left)
             except ChunkGoneError:
                 if not tries_left:
                     raise
             else:
                 return
 
-    def _store(self, disk: Disk, copy_range: CopyRange, *, attempt: int) -> None:
+    def _store(
+        self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None], attempt: int
+    ) -> None:
         self._failpoint(f"range-begin:{copy_range.index}")
         pack = PackWriter()
         written: set[Digest] = set()
@@ -90,6 +95,7 @@ class RangeStore:
                 written.add(digest)
                 bytes_new += len(view)
         self._failpoint(f"range-read:{copy_range.index}")
+        check()
         stored_pack = self._put(pack, copy_range, attempt=attempt)
         record = RangeRecord(
             index=copy_range.index,
@@ -99,7 +105,9 @@ class RangeStore:
             bytes_deduplicated=bytes_shared,
             bytes_zero=bytes_zero,
         )
-        self._database.write(record_range, self._run, record, pack=stored_pack)
+        is_needed = self._database.write(record_range, self._run, record, pack=stored_pack)
+        if stored_pack is not None and not is_needed:
+            self._chunks.delete_pack(stored_pack.id)
         self._failpoint(f"range-recorded:{copy_range.index}")
 
     def _put(self, pack: PackWriter, copy_range: CopyRange, *, attempt: int) -> StoredPack | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
+from clouddesktop.catalog.copies import RunReplacedError
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -14,7 +16,11 @@ from clouddesktop.source.folder import SourceFile
 
 
 class CopySession:
-    """Opens the compute image at the first use, keeps it open for the run. Thread-safe."""
+    """Opens the compute image at the first use and keeps it open for the run. Thread-safe.
+
+    The run may end while a thread still reads: the last of them closes the file then, so that its
+    descriptor never comes to stand for another file under a reader.
+    """
 
     def __init__(
         self, *, sources: SourceCatalogue, compute_image: ComputeImage, readers: int
@@ -26,27 +32,34 @@ class CopySession:
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._opened: tuple[SourceFile, Disk] | None = None
+        self._users = 0
+        self._is_over = False
 
-    def open(self) -> tuple[SourceFile, Disk]:
-        """Open the source's file and, once it is found safe, the disk in it."""
+    @contextmanager
+    def reading(self) -> Iterator[tuple[SourceFile, Disk]]:
+        """Give the source's file and, once it is found safe, the disk in it.
+
+        Raises:
+            RunReplacedError: the run is over.
+            CloudDesktopError: the file or its disk cannot be opened.
+        """
         with self._lock:
+            if self._is_over:
+                raise RunReplacedError("The run is over: its source is closed.")
             if self._opened is None:
                 with ExitStack() as stack:
                     file = stack.enter_context(self._sources.open_file(self._compute_image))
                     disk = stack.enter_context(open_disk(file.fd, readers=self._readers))
                     self._stack = stack.pop_all()
                 self._opened = file, disk
-            return self._opened
-
-    def open_unchanged(self, fingerprint: str) -> Disk:
-        """Give the disk.
-
-        Raises:
-            SourceChangedError: the file is not what it was when `fingerprint` was taken.
-        """
-        file, disk = self.open()
-        file.check_unchanged(fingerprint)
-        return disk
+            opened = self._opened
+            self._users += 1
+        try:
+            yield opened
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._close_unused()
 
     def __enter__(self) -> Self:
         return self
@@ -58,5 +71,9 @@ class CopySession:
         traceback: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._opened = None
+            self._is_over = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_over and not self._users:
             self._stack.close()

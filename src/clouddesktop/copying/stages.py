@@ -7,7 +7,6 @@ for clients to see, before its step answers.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -18,14 +17,13 @@ from clouddesktop.catalog import copies
 from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
+from clouddesktop.copying.patience import write_patiently
 from clouddesktop.copying.ranges import RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.errors import (
     CloudDesktopError,
     FailedPreconditionError,
     Failure,
-    ResourceExhaustedError,
-    UnavailableError,
 )
 from clouddesktop.ids import to_digest
 from clouddesktop.model.manifest import (
@@ -44,9 +42,6 @@ Answer = dict[str, Any]
 
 MOST_ATTEMPTS = 25
 """Runs without a recorded range after which a copy is given up: it may be what ends the server."""
-
-_WRITE_TRIES = 20
-_WRITE_PAUSE_SECONDS = 0.25
 
 _log = structlog.get_logger(__name__)
 
@@ -107,35 +102,39 @@ class CopyStages:
     def _plan(self) -> Answer:
         self._failpoint("plan-begin")
         self._retried(copies.set_phase, Phase.PLANNING)
-        file, disk = self._session.open()
-        ranges = list(plan_ranges(disk.iter_extents(), disk_size=disk.size))
-        self._retried(
-            copies.record_plan,
-            fingerprint=file.fingerprint.to_text(),
-            settled=file.fingerprint.settled,
-            disk_size=disk.size,
-            bytes_total=sum(_size_of(each, disk_size=disk.size) for each in ranges),
-        )
+        with self._session.reading() as (file, disk):
+            ranges = list(plan_ranges(disk.iter_extents(), disk_size=disk.size))
+            self._retried(
+                copies.record_plan,
+                fingerprint=file.fingerprint.to_text(),
+                settled=file.fingerprint.settled,
+                disk_size=disk.size,
+                bytes_total=sum(_size_of(each, disk_size=disk.size) for each in ranges),
+            )
         self._failpoint("plan-end")
         return {"ranges": [[each.index, each.first_chunk, each.chunk_count] for each in ranges]}
 
     def _store_range(self, copy_range: CopyRange) -> Answer:
         if not self._ranges.is_recorded(copy_range):
             fingerprint, _ = self._database.read(copies.get_fingerprint, self._run)
-            disk = self._session.open_unchanged(fingerprint)
-            try:
-                self._ranges.store(disk, copy_range)
-            except CloudDesktopError:
-                # A file that changes under the reader looks damaged: then the change is the news.
-                self._session.open_unchanged(fingerprint)
-                raise
+            with self._session.reading() as (file, disk):
+                file.check_unchanged(fingerprint)
+                try:
+                    self._ranges.store(
+                        disk, copy_range, check=lambda: file.check_unchanged(fingerprint)
+                    )
+                except CloudDesktopError:
+                    # A file that changes under its reader looks damaged: the change is the news.
+                    file.check_unchanged(fingerprint)
+                    raise
         return {"index": copy_range.index}
 
     def _seal(self) -> Answer:
         self._failpoint("seal-begin")
         self._retried(copies.set_phase, Phase.SEALING)
         fingerprint, disk_size = self._database.read(copies.get_fingerprint, self._run)
-        self._session.open_unchanged(fingerprint)
+        with self._session.reading() as (file, _):
+            file.check_unchanged(fingerprint)
         content = self._database.read(
             lambda connection: dict(copies.iter_recorded_chunks(connection, self._run))
         )
@@ -198,24 +197,16 @@ class CopyStages:
             )
 
     def _record_failure(self, failure: Failure) -> None:
+        self._retried(copies.record_failure, failure)
         _log.warning(
             "copy fails",
             operation_id=self._run.operation_id,
             reason=failure.reason,
             message=failure.message,
         )
-        self._retried(copies.record_failure, failure)
 
     def _retried(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Write to the catalogue; give a busy database or a full disk some seconds to recover."""
-        for tries_left in reversed(range(_WRITE_TRIES)):
-            try:
-                return self._database.write(query, self._run, *args, **kwargs)
-            except (UnavailableError, ResourceExhaustedError):
-                if not tries_left:
-                    raise
-                time.sleep(_WRITE_PAUSE_SECONDS)
-        raise AssertionError("unreachable")
+        return write_patiently(self._database, query, self._run, *args, **kwargs)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

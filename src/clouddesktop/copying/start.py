@@ -142,11 +142,11 @@ class CopyStarter:
 
     def _resume(self, connection: sa.Connection, operation_id: str, workflow_id: str) -> None:
         stem, _, number = workflow_id.rpartition("-")
-        workflow_id = f"{stem}-{int(number) + 1}"
-        self._workflows.enqueue(
-            connection, COPY_IMAGE, operation_id, workflow_id=workflow_id, partition=operation_id
-        )
-        replace_workflow(connection, operation_id, workflow_id=workflow_id)
+        new = f"{stem}-{int(number) + 1}"
+        if replace_workflow(connection, operation_id, old=workflow_id, new=new):
+            self._workflows.enqueue(
+                connection, COPY_IMAGE, operation_id, workflow_id=new, partition=operation_id
+            )
 
 
 def _find_earlier(

@@ -5,11 +5,13 @@ begin, plan, the ranges side by side, seal, publish; after a failure in any of t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
+from clouddesktop.copying.patience import write_patiently
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -47,7 +49,7 @@ class CopyWorkflow:
         """Copy, or go on with a copy that was interrupted, to the operation's end."""
         self._failpoint("run-begin")
         # Outside the steps on purpose: a step would give a resumed run the epoch of the one before.
-        run = await self._database.awrite(begin_run, operation_id)
+        run = await asyncio.to_thread(write_patiently, self._database, begin_run, operation_id)
         if run is None:
             return
         with CopySession(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -51,8 +51,7 @@ class Steps:
         **kwargs: P.kwargs,
     ) -> T:
         """Run one step, or give its result when an earlier run has finished it."""
-        await self._gate.wait_open()
-        with self._gate.inside():
+        async with self._gate.inside():
             return await DBOS.run_step_async({"name": name}, step, *args, **kwargs)
 
     async def run_each(
@@ -79,10 +78,9 @@ class Steps:
         async def take_turns() -> None:
             nonlocal stopped
             for index, (item, slot) in turns:
-                await self._gate.wait_open()
                 if stopped:
                     return
-                with self._gate.inside():
+                async with self._gate.inside():
                     try:
                         results[index] = await slot.run_async({"name": name}, step, item)
                     except BaseException:
@@ -114,6 +112,8 @@ class WorkflowEngine:
         self._database_url = database_url
         self._workflows_at_once = workflows_at_once
         self._gate = _Gate()
+        self._running: set[str] = set()
+        self._seen_lost: set[str] = set()
         self._client: DBOSClient | None = None
         logging.getLogger("dbos").propagate = True
         config: DBOSConfig = {
@@ -132,7 +132,12 @@ class WorkflowEngine:
         """Name a workflow; the name is kept in the database and must outlive the code's own."""
 
         async def workflow(argument: str) -> None:
-            await body(Steps(self._gate), argument)
+            workflow_id = DBOS.workflow_id or ""
+            self._running.add(workflow_id)
+            try:
+                await body(Steps(self._gate), argument)
+            finally:
+                self._running.discard(workflow_id)
 
         workflow.__qualname__ = name
         DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE)(workflow)
@@ -186,6 +191,21 @@ class WorkflowEngine:
         status = DBOS.get_workflow_status(workflow_id)
         return status is not None and status.status in _LIVE
 
+    def resume_lost(self) -> None:
+        """Go on with workflows that DBOS takes for running although nothing runs them.
+
+        A full disk under the database makes DBOS drop a workflow without a trace in its row, which
+        keeps a place in the queue too. To be called every few seconds: a workflow counts as lost
+        when two calls in a row find it so.
+        """
+        pending = DBOS.list_workflows(
+            status="PENDING", load_input=False, load_output=False, queue_name=_QUEUE
+        )
+        lost = {each.workflow_id for each in pending} - self._running
+        for workflow_id in lost & self._seen_lost:
+            DBOS.resume_workflow(workflow_id, queue_name=_QUEUE)
+        self._seen_lost = lost
+
     def hold(self) -> None:
         """Begin no further step; workflows stay where they are and go on at the next launch."""
         self._gate.close()
@@ -211,15 +231,14 @@ class _Gate:
         self._running = 0
         self._closed = False
 
-    async def wait_open(self) -> None:
-        if self._closed:
+    @asynccontextmanager
+    async def inside(self) -> AsyncIterator[None]:
+        with self._changed:
+            is_open = not self._closed
+            self._running += is_open
+        if not is_open:
             # For ever: the workflow is parked until its process ends, and resumed by the next one.
             await asyncio.Event().wait()
-
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        with self._changed:
-            self._running += 1
         try:
             yield
         finally:
@@ -228,7 +247,8 @@ class _Gate:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        self._closed = True
+        with self._changed:
+            self._closed = True
 
     def wait_empty(self, *, timeout_seconds: float) -> bool:
         with self._changed:

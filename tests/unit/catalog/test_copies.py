@@ -166,7 +166,8 @@ def test_a_copy_goes_from_plan_to_published_image(database: Database) -> None:
     assert operation.image.storage_size == 200
     assert operation.image.min_disk_size == 8 << 20
     assert operation.progress.bytes_done == 2 * 1011
-    assert operation.progress.bytes_new == 2000
+    assert operation.progress.bytes_new == 1000
+    assert operation.progress.bytes_deduplicated == 10 + 1010
     for table in (tables.copy_ranges, tables.operation_packs):
         assert count(database, table) == 0
     places = database.read(find_places, [digest(1), digest(2), digest(3)])
@@ -285,3 +286,16 @@ def test_a_name_is_taken_once(database: Database) -> None:
     with pytest.raises(AlreadyExistsError) as caught:
         begin(database, "one")
     assert caught.value.facts["resource_id"] == "image-one"
+
+
+def test_a_pack_whose_chunks_are_all_elsewhere_is_not_indexed(database: Database) -> None:
+    """Copies of equal contents at once leave no pack that nothing refers to."""
+    first, second = begin(database, "first"), begin(database, "second")
+    for run in (first, second):
+        plan(database, run)
+    assert database.write(copies.record_range, first, range_of(0, 1), pack=pack("first/0", 1))
+    assert not database.write(copies.record_range, second, range_of(0, 1), pack=pack("second/0", 1))
+    assert database.read(copies.indexed_packs, "second") == set()
+    assert database.read(get_operation, "second").progress.bytes_new == 0
+    assert database.write(copies.roll_back, first) == []
+    assert set(database.read(find_known, [digest(1)])) == {digest(1)}

@@ -28,7 +28,9 @@ def layouts(draw: st.DrawFn) -> tuple[int, list[Extent]]:
 def test_ranges_cover_just_the_chunks_that_hold_data(layout: tuple[int, list[Extent]]) -> None:
     """Every chunk with data is in one range, and no other chunk is in any."""
     size, extents = layout
-    ranges = list(plan_ranges(extents, disk_size=size, chunk_size=CHUNK, range_size=RANGE))
+    ranges = list(
+        plan_ranges(extents, disk_size=size, chunk_size=CHUNK, range_size=RANGE, most_gap=0)
+    )
     covered = [
         number
         for each in ranges
@@ -44,7 +46,9 @@ def test_ranges_cover_just_the_chunks_that_hold_data(layout: tuple[int, list[Ext
 def test_ranges_are_bounded_and_numbered_in_order(layout: tuple[int, list[Extent]]) -> None:
     """No range holds more than its bound, none is empty, and indexes count from zero."""
     size, extents = layout
-    ranges = list(plan_ranges(extents, disk_size=size, chunk_size=CHUNK, range_size=RANGE))
+    ranges = list(
+        plan_ranges(extents, disk_size=size, chunk_size=CHUNK, range_size=RANGE, most_gap=0)
+    )
     assert [each.index for each in ranges] == list(range(len(ranges)))
     assert all(1 <= each.chunk_count <= RANGE // CHUNK for each in ranges)
 
@@ -62,3 +66,26 @@ def test_a_long_extent_is_cut_into_full_ranges() -> None:
 def test_a_disk_without_data_has_no_ranges() -> None:
     """Nothing to copy is a plan too."""
     assert list(plan_ranges([], disk_size=1 << 40)) == []
+
+
+@given(layouts(), st.integers(1, 3))
+def test_a_range_bridges_small_gaps_only(layout: tuple[int, list[Extent]], most_gap: int) -> None:
+    """Chunks without data are read only between chunks with data that are near each other."""
+    size, extents = layout
+    ranges = plan_ranges(
+        extents, disk_size=size, chunk_size=CHUNK, range_size=RANGE, most_gap=most_gap
+    )
+    covered = [
+        number
+        for each in ranges
+        for number in range(each.first_chunk, each.first_chunk + each.chunk_count)
+    ]
+    assert covered == sorted(set(covered))
+    with_data = sorted(
+        {byte // CHUNK for each in extents for byte in range(each.offset, min(each.end, size))}
+    )
+    assert set(with_data) <= set(covered)
+    for number in set(covered) - set(with_data):
+        before = max(each for each in with_data if each < number)
+        after = min(each for each in with_data if each > number)
+        assert after - before - 1 <= most_gap
