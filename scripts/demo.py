@@ -60,7 +60,6 @@ def show(image: Path, folder: Path) -> None:
     if not image.is_file():
         raise DemoError(f"{image} is no file.")
     disk_format = "qcow2" if image.open("rb").read(4) == _QCOW2_MAGIC else "raw"
-    run("qemu-img", "info", "-f", disk_format, image)
     say("`clouddesktop` below is .venv/bin/clouddesktop in this folder.")
     with running_server(folder, images=image.parent) as profile:
         client = (_COMMAND, "--profile", profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +17,6 @@ settings.register_profile("deep", parent=settings.get_profile("default"), max_ex
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))  # noqa: TID251  (test set-up)
 
 pytest_plugins = ["parts.server"]
+
+# Started by nohup or in the background of a script, children would ignore Ctrl-C as we do.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -102,7 +103,7 @@ def load_settings(**options: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         violations = [
-            FieldViolation(field=".".join(map(str, each["loc"])), description=each["msg"])
+            FieldViolation(field=".".join(map(str, each["loc"])), description=_in_words(each))
             for each in error.errors()
         ]
         lines = "; ".join(f"{each.field}: {each.description}" for each in violations)
@@ -111,3 +112,9 @@ def load_settings(**options: Any) -> Settings:
             violations=violations,
             remedy="Correct the option, the CLOUDDESKTOP_… variable or the key of the TOML file.",
         ) from error
+
+
+def _in_words(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return error["msg"].removeprefix("Value error, ")

@@ -43,8 +43,8 @@ def test_a_module_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_settings_read_the_environment(path: Path) -> None:
-    """Below the top, values arrive as arguments."""
-    if name_of(path) == "config.py":
+    """Below the top, values arrive as arguments. The command line sets one for gRPC's C core."""
+    if name_of(path) in {"config.py", "cli/main.py"}:
         return
     for node in nodes(path):
         if isinstance(node, ast.Attribute):

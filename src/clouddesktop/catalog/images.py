@@ -60,7 +60,7 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     if taken is not None:
         raise AlreadyExistsError(
             f"Image with name {image.name} already exists",
-            remedy="Choose another name, or delete the image that has it.",
+            remedy="Choose another name.",
             facts={"resource_type": "Image", "resource_id": taken, "name": image.name},
         )
     connection.execute(

@@ -5,6 +5,7 @@ Modules with verbs import nothing heavy at their top, so that help and completio
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -68,6 +69,8 @@ def take_globals(
 
 def main() -> None:
     """Run the command: exit status 0 on success, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    # Before grpc is imported: a failed handshake is told by our error, in words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251  (set for a library, not read)
     try:
         app(prog_name="clouddesktop")
     except CloudDesktopError as error:

@@ -13,4 +13,6 @@ def to_record(message: Message) -> dict[str, Any]:
     """Make JSON-ready values: int64 as strings, times as RFC 3339, defaults left out."""
     # Not MessageToDict: it leaves an OrderedDict for every Any.
     record: dict[str, Any] = json.loads(MessageToJson(message, preserving_proto_field_name=True))
+    if "labels" in record:  # a map has no order of its own; the same message is to look the same
+        record["labels"] = dict(sorted(record["labels"].items()))
     return record

@@ -103,11 +103,12 @@ class CopyStages:
         self._failpoint("plan-begin")
         self._retried(copies.set_phase, Phase.PLANNING)
         with self._session.reading() as (file, disk):
+            fingerprint = file.settle()
             ranges = list(plan_ranges(disk.iter_extents(), disk_size=disk.size))
             self._retried(
                 copies.record_plan,
-                fingerprint=file.fingerprint.to_text(),
-                settled=file.fingerprint.settled,
+                fingerprint=fingerprint.to_text(),
+                settled=fingerprint.settled,
                 disk_size=disk.size,
                 bytes_total=sum(_size_of(each, disk_size=disk.size) for each in ranges),
             )

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+import structlog
+
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.patience import write_patiently
@@ -18,6 +20,8 @@ from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.workflow.engine import Steps
+
+_log = structlog.get_logger(__name__)
 
 COPY_IMAGE = "copy_image"
 """The workflow's name in the database; its argument is the operation's id."""
@@ -52,6 +56,12 @@ class CopyWorkflow:
         run = await asyncio.to_thread(write_patiently, self._database, begin_run, operation_id)
         if run is None:
             return
+        _log.info(
+            "copy begins" if run.epoch == 1 else "copy goes on",
+            operation_id=operation_id,
+            compute_image_id=run.compute_image.id,
+            run=run.epoch,
+        )
         with CopySession(
             sources=self._sources, compute_image=run.compute_image, readers=self._ranges_at_once
         ) as session:
@@ -64,8 +74,10 @@ class CopyWorkflow:
                 threads=self._threads,
                 failpoint=self._failpoint,
             )
-            if not await self._copy(steps, stages):
+            succeeded = await self._copy(steps, stages)
+            if not succeeded:
                 await steps.run("roll_back", stages.roll_back)
+            _log.info("copy ends", operation_id=operation_id, succeeded=succeeded)
 
     async def _copy(self, steps: Steps, stages: CopyStages) -> bool:
         plan = await steps.run("plan", stages.plan)

@@ -6,9 +6,11 @@ import os
 import time
 from dataclasses import dataclass, field
 
-_SETTLED_NS = 100_000_000
-"""Age in nanoseconds from which on a later write must show as another change time: kernels take it
-from a clock that ticks every 1 to 10 ms."""
+SETTLED_SECONDS = 0.1
+"""Age from which on a later write must show as another change time: kernels take it from a clock
+that ticks every 1 to 10 ms."""
+
+_SETTLED_NS = int(SETTLED_SECONDS * 1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

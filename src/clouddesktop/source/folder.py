@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from clouddesktop.errors import (
     UnavailableError,
 )
 from clouddesktop.model.image import ComputeImage
-from clouddesktop.source.fingerprint import Fingerprint
+from clouddesktop.source.fingerprint import SETTLED_SECONDS, Fingerprint
 from clouddesktop.source.naming import find_image_id
 
 
@@ -52,6 +53,13 @@ class SourceFile:
         self.fingerprint = Fingerprint.of_status(os.fstat(fd))
         self._image = image
         self._folder = folder
+
+    def settle(self) -> Fingerprint:
+        """Take the fingerprint anew if it is too young to show a later write; may wait 0.1 s."""
+        if not self.fingerprint.settled:
+            time.sleep(SETTLED_SECONDS)
+            self.fingerprint = Fingerprint.of_status(os.fstat(self.fd))
+        return self.fingerprint
 
     def check_unchanged(self, expected: str) -> None:
         """Check the open file, and the one that has its name now, against a fingerprint's text.
