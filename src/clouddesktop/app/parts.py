@@ -28,8 +28,8 @@ from clouddesktop.workflow.engine import WorkflowEngine
 EXECUTOR_ID = "embedded"
 """Constant, so that a restart takes its workflows up again; the folder's lock keeps it unique."""
 
-_MOST_RANGES = 6
-"""Each range at work holds up to a pack and a batch, 40 MiB: six stay below 400 MiB."""
+_MOST_RANGES = 4
+"""Each takes some 50 MiB when nothing compresses: six made the process exceed 400 MiB."""
 
 Failpoint = Callable[[str], None]
 
