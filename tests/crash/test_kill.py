@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +16,13 @@ from clouddesktop.catalog import tables
 from clouddesktop.catalog.engine import Database
 from clouddesktop.model.image import ImageStatus
 from parts.disks import MIB, convert, random_bytes, write_raw
+from parts.faults import FAULTY_COMMAND
 from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.server import ServerProcess
 
 pytestmark = pytest.mark.crash
 
-COMMAND = (sys.executable, str(Path(__file__).parents[1] / "parts" / "faulty_server.py"))
 RANGES = 6
 SPACING = 8 * MIB  # holes that are too large for a range to bridge
 PHASES = [
@@ -51,7 +50,9 @@ class Crashes:
 
     def __init__(self, make_server: Callable[..., ServerProcess], sources_dir: Path) -> None:
         self.fault_log = sources_dir.parent / "faults.log"
-        self.server = make_server(command=COMMAND, variables={"FAULT_LOG": str(self.fault_log)})
+        self.server = make_server(
+            command=FAULTY_COMMAND, variables={"FAULT_LOG": str(self.fault_log)}
+        )
         self.sources_dir = sources_dir
         self.expected: dict[str, Path] = {}
         self.operations: list[str] = []

@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +17,11 @@ import yaml
 
 from clouddesktop.catalog import tables
 from parts.disks import MIB, random_bytes, write_raw
+from parts.faults import PausedServer
 from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.server import ServerProcess
-
-FAULTY = (sys.executable, str(Path(__file__).parents[1] / "parts" / "faulty_server.py"))
+from parts.waiting import wait_for
 
 
 def serve(*options: str) -> subprocess.CompletedProcess[str]:
@@ -154,31 +153,22 @@ def test_a_stopped_server_goes_on_where_it_was(
     """SIGTERM in mid-copy: exit 0, ranges at work are recorded, the next start ends the copy."""
     data = {index * 8 * MIB: random_bytes(MIB, seed=index) for index in range(12)}
     write_raw(sources_dir / "disk.raw", size=96 * MIB, data=data)
-    gate, log = tmp_path / "gate", tmp_path / "faults.log"
-    gate.touch()
-    server = make_server(
-        command=FAULTY,
-        variables={
-            "FAULT_LOG": str(log),
-            "FAULT_PAUSE": "range-read:0",
-            "FAULT_GATE": str(gate),
-        },
-    )
-    server.start()
+    paused = PausedServer(make_server, tmp_path, failpoint="range-read:0")
+    server = paused.server
     operation = OfficialClient(server.profile).copy("disk", "disk")
-    wait_for(lambda: log.exists() and "range-read:0" in log.read_text().split())
+    paused.wait_paused()
     assert server.process is not None
     server.process.terminate()
-    wait_for(lambda: '"stopping"' in server.log.read_text())
-    gate.unlink()
+    wait_for(lambda: '"stopping"' in server.log.read_text(), "the server is stopping")
+    paused.go_on()
     assert server.stop() == 0
-    noted = log.read_text().split()
+    noted = paused.noted()
     assert "range-recorded:0" in noted
     assert "seal-begin" not in noted
     server.start()
     done = OfficialClient(server.profile).wait(operation.id)
     assert done.WhichOneof("result") == "response", done
-    begun = [each for each in log.read_text().split() if each.startswith("range-begin")]
+    begun = [each for each in paused.noted() if each.startswith("range-begin")]
     assert len(begun) == len(set(begun)) == 12
     assert server.stop() == 0
 
@@ -199,11 +189,3 @@ def test_another_store_is_not_taken_for_the_own(
     inspection = Inspection.of(server.data_dir, store=tmp_path / "elsewhere")
     assert len(inspection.column(tables.installation.c.value)) == 1
     inspection.close()
-
-
-def wait_for(condition: Callable[[], bool], *, timeout_seconds: float = 60) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.01)

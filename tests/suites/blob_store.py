@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import pytest
@@ -22,24 +23,25 @@ KEY = "packs/e3o1/000000-1-1"
 DATA = bytes(range(256)) * 5000
 
 
-class BlobStoreSuite:
+class BlobStoreSuite(ABC):
     """Subclass it for a back end, with `blobs` as a fixture and the three views behind its back."""
 
+    @abstractmethod
     def raw_get(self, key: str) -> bytes | None:
         """Read what lies under a key, without the store's code."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw_put(self, key: str, data: bytes) -> None:
         """Write under a key, over what is there, without the store's code."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw_keys(self) -> Sequence[str]:
         """List all keys, sorted, without the store's code."""
-        raise NotImplementedError
 
     @pytest.fixture
+    @abstractmethod
     def blobs(self) -> BlobStore:
-        raise NotImplementedError
+        """Open an empty store of this back end."""
 
     @pytest.mark.parametrize("data", [b"", b"x", DATA, bytearray(DATA), memoryview(DATA)])
     def test_what_is_put_is_there(
