@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from clouddesktop.disk.errors import UnsupportedDiskError
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.reader import MAX_DISK_SIZE, open_disk
 from parts.disks import read_as_qemu
 from strategies import (
@@ -31,7 +32,7 @@ def check_reads_as_qemu(path: Path, *, disk_format: str) -> None:
     expected = read_as_qemu(path, disk_format=disk_format, scratch=path.parent)
     fd = os.open(path, os.O_RDONLY)
     try:
-        with open_disk(fd, readers=2) as disk:
+        with open_disk(LocalFile(fd), readers=2) as disk:
             assert disk.size == len(expected)
             whole = bytearray(b"\xff" * disk.size)
             disk.read_into(0, memoryview(whole))
@@ -79,7 +80,7 @@ def test_a_disk_beyond_the_bound_is_refused_at_once(tmp_path: Path, disk_format:
     try:
         with (
             pytest.raises(UnsupportedDiskError, match="64 TiB"),
-            open_disk(fd, readers=1),
+            open_disk(LocalFile(fd), readers=1),
         ):
             pass
     finally:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from clouddesktop.catalog.copies import RunReplacedError
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -49,7 +50,7 @@ class CopySession:
             if self._opened is None:
                 with ExitStack() as stack:
                     file = stack.enter_context(self._sources.open_file(self._compute_image))
-                    disk = stack.enter_context(open_disk(file.fd, readers=self._readers))
+                    disk = stack.enter_context(open_disk(LocalFile(file.fd), readers=self._readers))
                     self._stack = stack.pop_all()
                 self._opened = file, disk
             opened = self._opened

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from clouddesktop.errors import AbortedError, FailedPreconditionError
 
 
@@ -47,8 +45,3 @@ class MissingProgramError(FailedPreconditionError):
     """A program or library that reads disks is not installed."""
 
     reason = "MISSING_PROGRAM"
-
-
-def name_of(fd: int) -> str:
-    """Give the name of an open file, without its folder, for messages."""
-    return Path(f"/proc/self/fd/{fd}").readlink().name.removesuffix(" (deleted)")

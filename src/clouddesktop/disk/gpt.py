@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
+
+from clouddesktop.disk.file import DiskFile
 
 _HEADER = struct.Struct("<8sIIIIQQ")  # signature, revision, size, CRC, reserved, own LBA, other LBA
 _SIGNATURE = b"EFI PART"
@@ -13,13 +14,13 @@ _MAX_HEADER_SIZE = 512
 _SECTOR_SIZES = (512, 4096)
 
 
-def find_gpt_disk_size(fd: int) -> int | None:
+def find_gpt_disk_size(file: DiskFile) -> int | None:
     """Give the size in bytes of the disk that the table was made for; None without a valid table.
 
     The backup header lies in the disk's last sector, and the primary one tells which that is.
     """
     for sector_size in _SECTOR_SIZES:
-        raw = os.pread(fd, _MAX_HEADER_SIZE, sector_size)
+        raw = file.read_at(sector_size, _MAX_HEADER_SIZE)
         if len(raw) < _MAX_HEADER_SIZE:
             return None
         signature, _, header_size, checksum, _, own_lba, backup_lba = _HEADER.unpack_from(raw)

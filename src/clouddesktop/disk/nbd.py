@@ -16,8 +16,8 @@ from clouddesktop.disk.errors import (
     DiskInUseError,
     DiskUnreadableError,
     UnsafeDiskError,
-    name_of,
 )
+from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.libnbd import STATE_ZERO, NbdConnection, NbdFaultError
 from clouddesktop.disk.qemu import QemuNbd
 from clouddesktop.errors import CloudDesktopError, UnavailableError
@@ -101,7 +101,9 @@ class NbdDisk:
 
 
 @contextmanager
-def open_nbd_disk(fd: int, *, driver: str, readers: int, size_hint: int) -> Iterator[NbdDisk]:
+def open_nbd_disk(
+    file: DiskFile, *, driver: str, readers: int, size_hint: int
+) -> Iterator[NbdDisk]:
     """Open a file of the format `driver` for `readers` threads; `size_hint` is the disk's size.
 
     Raises:
@@ -112,9 +114,9 @@ def open_nbd_disk(fd: int, *, driver: str, readers: int, size_hint: int) -> Iter
         MissingProgramError: qemu-nbd or libnbd is not installed.
         UnavailableError: the process was ended from outside, or did not answer.
     """
-    name = name_of(fd)
+    name = file.name
     cpu_seconds = _BASE_CPU_SECONDS + size_hint // _DISK_BYTES_PER_CPU_SECOND
-    with QemuNbd(fd, driver=driver, readers=readers, cpu_seconds=cpu_seconds) as server:
+    with QemuNbd(file, driver=driver, readers=readers, cpu_seconds=cpu_seconds) as server:
         disk = NbdDisk(_negotiate(server, name), server=server, name=name)
         try:
             _check_confined(server, name)

@@ -7,7 +7,6 @@ program sees the file. Names and endings play no part.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -17,8 +16,8 @@ from clouddesktop.disk.errors import (
     DamagedDiskError,
     UnsafeDiskError,
     UnsupportedDiskError,
-    name_of,
 )
+from clouddesktop.disk.file import DiskFile
 
 PROBE_SIZE = 2 << 20
 """Bytes from the file's start that are inspected; the farthest header (VHDX) ends at 256 KiB."""
@@ -70,7 +69,7 @@ class DiskFormat(StrEnum):
     QCOW2 = "qcow2"
 
 
-def probe_disk(fd: int) -> DiskFormat:
+def probe_disk(file: DiskFile) -> DiskFormat:
     """Tell a file's format.
 
     Raises:
@@ -78,12 +77,12 @@ def probe_disk(fd: int) -> DiskFormat:
         UnsupportedDiskError: the format is not served yet.
         DamagedDiskError: the header is incomplete.
     """
-    name = name_of(fd)
-    _refuse_compressed(fd, name)
-    inspectors = _inspect(fd)
+    name = file.name
+    _refuse_compressed(file)
+    inspectors = _inspect(file)
     formats = {each.NAME for each in inspectors}
     if formats <= _AS_RAW:
-        _refuse_disguised(fd, name)
+        _refuse_disguised(file)
         return DiskFormat.RAW
     if len(inspectors) > 1:
         listed = ", ".join(sorted(formats))
@@ -98,8 +97,8 @@ def probe_disk(fd: int) -> DiskFormat:
     raise _unsupported(name, _NAMES[inspectors[0].NAME])
 
 
-def _inspect(fd: int) -> Sequence[format_inspector.FileInspector]:
-    wrapper = format_inspector.InspectWrapper(io.BytesIO(os.pread(fd, PROBE_SIZE, 0)))
+def _inspect(file: DiskFile) -> Sequence[format_inspector.FileInspector]:
+    wrapper = format_inspector.InspectWrapper(io.BytesIO(file.read_at(0, PROBE_SIZE)))
     while wrapper.read(_PIECE_SIZE):
         pass
     wrapper.close()
@@ -135,25 +134,24 @@ def _check_safety(inspector: format_inspector.FileInspector, name: str) -> None:
         # A part of another format lies past what is inspected; that format is refused anyway.
 
 
-def _refuse_compressed(fd: int, name: str) -> None:
-    head = os.pread(fd, 8, 0)
+def _refuse_compressed(file: DiskFile) -> None:
+    head = file.read_at(0, 8)
     for magic, compression in _COMPRESSIONS.items():
         if head.startswith(magic):
             raise UnsupportedDiskError(
-                f"The disk {name} is compressed with {compression}, which is not served yet.",
+                f"The disk {file.name} is compressed with {compression}, which is not served yet.",
                 remedy="Decompress the file and copy that.",
-                facts={"file": name, "format": compression},
+                facts={"file": file.name, "format": compression},
             )
 
 
-def _refuse_disguised(fd: int, name: str) -> None:
+def _refuse_disguised(file: DiskFile) -> None:
     """Refuse what would pass for raw although it is not."""
-    if os.pread(fd, len(_QCOW_MAGIC), 0) == _QCOW_MAGIC:
-        raise _truncated(name)
-    size = os.fstat(fd).st_size
-    footer = os.pread(fd, _VHD_FOOTER_SIZE, max(0, size - _VHD_FOOTER_SIZE))
+    if file.read_at(0, len(_QCOW_MAGIC)) == _QCOW_MAGIC:
+        raise _truncated(file.name)
+    footer = file.read_at(max(0, file.size - _VHD_FOOTER_SIZE), _VHD_FOOTER_SIZE)
     if footer.startswith(_VHD_COOKIE):  # a VHD of fixed size has its header at the end only
-        raise _unsupported(name, "VHD")
+        raise _unsupported(file.name, "VHD")
 
 
 def _truncated(name: str) -> DamagedDiskError:

@@ -8,7 +8,6 @@ time, so memory is bounded by the L1 table (32 MiB, QEMU's limit) and one L2 tab
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import sys
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 
 import zstandard
 
-from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError, name_of
+from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError
+from clouddesktop.disk.file import DiskFile
 
 _HEADER = struct.Struct(">4sIQIIQIIQ")  # magic .. L1 table's offset
 _HEADER_SIZE = 112
@@ -62,17 +62,17 @@ class _Layout:
         return self.cluster_size // _ENTRY_SIZE * self.cluster_size
 
 
-def check_qcow2(fd: int) -> int:
+def check_qcow2(file: DiskFile) -> int:
     """Check that a qcow2 file holds all that its disk needs; give that disk's size in bytes.
 
     Raises:
         DamagedDiskError: the file ends before its tables or clusters do, or is marked as corrupt.
         UnsupportedDiskError: it is encrypted, or its tables are larger than can be looked through.
     """
-    layout = _read_layout(fd)
-    checker = _Checker(fd, layout)
+    layout = _read_layout(file)
+    checker = _Checker(file, layout)
     tables_size = 0
-    for index, entry in enumerate(_read_l1(fd, layout)):
+    for index, entry in enumerate(_read_l1(file, layout)):
         offset = entry & _OFFSET_MASK
         if offset:
             tables_size += layout.cluster_size
@@ -87,9 +87,9 @@ def check_qcow2(fd: int) -> int:
     return layout.disk_size
 
 
-def _read_layout(fd: int) -> _Layout:
-    name = name_of(fd)
-    raw = os.pread(fd, _HEADER_SIZE, 0).ljust(_HEADER_SIZE, b"\0")
+def _read_layout(file: DiskFile) -> _Layout:
+    name = file.name
+    raw = file.read_at(0, _HEADER_SIZE).ljust(_HEADER_SIZE, b"\0")
     _, version, _, _, bits, disk_size, encryption, l1_entries, l1_offset = _HEADER.unpack_from(raw)
     features = _INCOMPATIBLE.unpack_from(raw, 72)[0] if version > 2 else 0  # noqa: PLR2004  (its version)
     if encryption:
@@ -108,7 +108,7 @@ def _read_layout(fd: int) -> _Layout:
         raise _contradiction(name, "its header holds impossible values")
     layout = _Layout(
         name=name,
-        file_size=os.fstat(fd).st_size,
+        file_size=file.size,
         disk_size=disk_size,
         cluster_bits=bits,
         l1_entries=l1_entries,
@@ -121,24 +121,18 @@ def _read_layout(fd: int) -> _Layout:
     return layout
 
 
-def _read_l1(fd: int, layout: _Layout) -> array[int]:
+def _read_l1(file: DiskFile, layout: _Layout) -> array[int]:
     needed = -(-layout.disk_size // layout.guest_bytes_per_table)
-    return _to_numbers(_read_table(fd, layout, layout.l1_offset, needed * _ENTRY_SIZE))
+    return _to_numbers(_read_table(file, layout, layout.l1_offset, needed * _ENTRY_SIZE))
 
 
-def _read_table(fd: int, layout: _Layout, offset: int, size: int) -> bytearray:
+def _read_table(file: DiskFile, layout: _Layout, offset: int, size: int) -> bytearray:
     if offset + size > layout.file_size:
         raise _truncation(layout, needed_size=offset + size)
     if offset % layout.cluster_size:
         raise _contradiction(layout.name, "a table lies at an impossible place")
     table = bytearray(size)
-    view = memoryview(table)
-    done = 0
-    while done < size:
-        count = os.preadv(fd, [view[done:]], offset + done)
-        if count == 0:
-            raise _truncation(layout, needed_size=offset + size)
-        done += count
+    file.read_into(offset, memoryview(table))
     return table
 
 
@@ -153,8 +147,8 @@ def _to_numbers(table: bytearray) -> array[int]:
 class _Checker:
     """Looks through L2 tables."""
 
-    def __init__(self, fd: int, layout: _Layout) -> None:
-        self._fd = fd
+    def __init__(self, file: DiskFile, layout: _Layout) -> None:
+        self._file = file
         self._layout = layout
         self._empty = bytes(layout.cluster_size)
         self._tails: set[int] = set()
@@ -166,7 +160,7 @@ class _Checker:
         of a full disk of 1 TiB would take seconds.
         """
         layout = self._layout
-        table = _read_table(self._fd, layout, offset, layout.cluster_size)
+        table = _read_table(self._file, layout, offset, layout.cluster_size)
         if table == self._empty:
             return
         top_bytes = table[::_ENTRY_SIZE]
@@ -208,7 +202,7 @@ class _Checker:
 
     def _unpacks(self, offset: int, size: int) -> bool:
         layout = self._layout
-        packed = os.pread(self._fd, size, offset)
+        packed = self._file.read_at(offset, size)
         try:
             if layout.is_zstd:
                 with zstandard.ZstdDecompressor().stream_reader(packed) as reader:

@@ -29,7 +29,8 @@ from types import TracebackType
 from typing import Self
 
 from clouddesktop.disk.errors import MissingProgramError
-from clouddesktop.errors import UnavailableError
+from clouddesktop.disk.file import DiskFile
+from clouddesktop.errors import UnavailableError, UnimplementedError
 
 _MEMORY_LIMIT = 2 << 30  # bytes of address space; the cache of its tables takes 32 MiB at most
 _FIRST_FREE_FD = 10  # socket activation wants the listener as descriptor 3
@@ -45,15 +46,21 @@ _ACTIVATE = (
 class QemuNbd:
     """A running qemu-nbd and the sockets that are connected to it; a context manager."""
 
-    def __init__(self, fd: int, *, driver: str, readers: int, cpu_seconds: int) -> None:
+    def __init__(self, file: DiskFile, *, driver: str, readers: int, cpu_seconds: int) -> None:
         """Start it on an open file of the format `driver`; `clients` then has a socket per reader.
 
         Raises:
             MissingProgramError: it is not installed.
             UnavailableError: there is no room for another process.
         """
+        if file.fd is None:
+            raise UnimplementedError(
+                f"The disk {file.name} lies on another machine, and its format needs QEMU, "
+                "which reads local files only.",
+                remedy="Copy a raw disk, or bring the file into a folder.",
+            )
         with ExitStack() as stack:
-            self._image_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+            self._image_fd = fcntl.fcntl(file.fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
             stack.callback(os.close, self._image_fd)
             self._command = _command_of(
                 self._image_fd, driver=driver, readers=readers, cpu_seconds=cpu_seconds

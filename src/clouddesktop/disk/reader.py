@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from clouddesktop.disk.errors import UnsupportedDiskError, name_of
+from clouddesktop.disk.errors import UnsupportedDiskError
+from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.nbd import open_nbd_disk
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
@@ -41,35 +42,34 @@ MAX_DISK_SIZE = 64 << 40
 
 
 @contextmanager
-def open_disk(fd: int, *, readers: int) -> Iterator[Disk]:
-    """Open the disk in an open file, once it is found safe and whole.
+def open_disk(file: DiskFile, *, readers: int) -> Iterator[Disk]:
+    """Open the disk in a file, once it is found safe and whole.
 
-    `readers` threads can read at a time without waiting for each other. The descriptor stays the
+    `readers` threads can read at a time without waiting for each other. The file stays the
     caller's and has to stay open. Whatever was started is gone at the end, also after an error.
 
     Raises:
         UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
-    match probe_disk(fd):
+    match probe_disk(file):
         case DiskFormat.RAW:
-            raw = RawDisk(fd)
-            _check_size(fd, raw.size)
+            raw = RawDisk(file)
+            _check_size(file, raw.size)
             yield raw
         case DiskFormat.QCOW2:
-            disk_size = check_qcow2(fd)
-            _check_size(fd, disk_size)
+            disk_size = check_qcow2(file)
+            _check_size(file, disk_size)
             with open_nbd_disk(
-                fd, driver=DiskFormat.QCOW2, readers=readers, size_hint=disk_size
+                file, driver=DiskFormat.QCOW2, readers=readers, size_hint=disk_size
             ) as disk:
                 yield disk
 
 
-def _check_size(fd: int, disk_size: int) -> None:
+def _check_size(file: DiskFile, disk_size: int) -> None:
     if disk_size > MAX_DISK_SIZE:
-        name = name_of(fd)
         raise UnsupportedDiskError(
-            f"The disk {name} is of {disk_size} bytes, more than {MAX_DISK_SIZE >> 40} TiB.",
+            f"The disk {file.name} is of {disk_size} bytes, more than {MAX_DISK_SIZE >> 40} TiB.",
             remedy="Shrink it with `qemu-img resize --shrink`, and copy that.",
-            facts={"file": name, "size": str(disk_size)},
+            facts={"file": file.name, "size": str(disk_size)},
         )

@@ -24,6 +24,7 @@ from clouddesktop.disk.errors import (
     MissingProgramError,
     UnsafeDiskError,
 )
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.nbd import NbdDisk, open_nbd_disk
 from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import UnavailableError
@@ -60,7 +61,7 @@ def opened_disk(path: Path, *, readers: int = 2) -> Iterator[NbdDisk]:
     """Open without looking at the file first."""
     with (
         opened(path) as fd,
-        open_nbd_disk(fd, driver="qcow2", readers=readers, size_hint=64 * MIB) as disk,
+        open_nbd_disk(LocalFile(fd), driver="qcow2", readers=readers, size_hint=64 * MIB) as disk,
     ):
         yield disk
 
@@ -157,8 +158,9 @@ def test_it_dies_with_us(disk_file: Path) -> None:
     """Even when the server is killed, no process goes on reading."""
     code = (
         "import os, sys, psutil\n"
+        "from clouddesktop.disk.file import LocalFile\n"
         "from clouddesktop.disk.reader import open_disk\n"
-        "with open_disk(os.open(sys.argv[1], os.O_RDONLY), readers=2) as disk:\n"
+        "with open_disk(LocalFile(os.open(sys.argv[1], os.O_RDONLY)), readers=2) as disk:\n"
         "    print(psutil.Process().children()[0].pid, flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -221,7 +223,7 @@ def test_what_was_opened_is_read_whatever_the_name_means_later(
     with opened(disk_file) as fd:
         convert(other, tmp_path / "other.qcow2", "-O", "qcow2", source_format="raw")
         (tmp_path / "other.qcow2").replace(disk_file)
-        with open_nbd_disk(fd, driver="qcow2", readers=1, size_hint=0) as disk:
+        with open_nbd_disk(LocalFile(fd), driver="qcow2", readers=1, size_hint=0) as disk:
             assert disk.size == 64 * MIB
             assert read(disk, 0, 4096) == CONTENT[:4096]
 
@@ -273,7 +275,7 @@ def test_a_file_that_may_not_be_opened_again_is_told_apart(disk_file: Path) -> N
     """Its rights were taken away after it was opened: no damage, and the remedy fits."""
     disk: AbstractContextManager[object]
     with opened(disk_file) as fd, forbidden(disk_file):
-        disk = open_disk(fd, readers=1)
+        disk = open_disk(LocalFile(fd), readers=1)
         with pytest.raises(DiskUnreadableError, match="may not open") as caught, disk:
             pass
     assert "right to read" in caught.value.remedy

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clouddesktop.disk.errors import DamagedDiskError, UnsafeDiskError, UnsupportedDiskError
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.errors import FailedPreconditionError
 
@@ -29,7 +30,7 @@ def opened(path: Path) -> Iterator[int]:
 
 def probe(path: Path) -> DiskFormat:
     with opened(path) as fd:
-        return probe_disk(fd)
+        return probe_disk(LocalFile(fd))
 
 
 def create(path: Path, *options: str, disk_format: str = "qcow2") -> Path:

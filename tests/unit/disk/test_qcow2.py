@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import FailedPreconditionError
@@ -44,7 +45,7 @@ LAYOUT = DiskLayout(
 def read_whole(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY)
     try:
-        with open_disk(fd, readers=1) as disk:
+        with open_disk(LocalFile(fd), readers=1) as disk:
             whole = bytearray(disk.size)
             for extent in disk.iter_extents():
                 disk.read_into(extent.offset, memoryview(whole)[extent.offset : extent.end])
@@ -57,7 +58,7 @@ def read_some(path: Path) -> None:
     """Read the first data of a disk that may claim to be of any size."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        with open_disk(fd, readers=1) as disk:
+        with open_disk(LocalFile(fd), readers=1) as disk:
             for extent in islice(disk.iter_extents(), 100):
                 disk.read_into(extent.offset, memoryview(bytearray(min(extent.length, 1 << 20))))
     finally:
@@ -67,7 +68,7 @@ def read_some(path: Path) -> None:
 def check(path: Path) -> int:
     fd = os.open(path, os.O_RDONLY)
     try:
-        return check_qcow2(fd)
+        return check_qcow2(LocalFile(fd))
     finally:
         os.close(fd)
 

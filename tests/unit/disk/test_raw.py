@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clouddesktop.disk.errors import DamagedDiskError, DiskShrankError
+from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.raw import RawDisk
 from clouddesktop.model.manifest import Extent
 
@@ -23,7 +24,7 @@ MIB = 1 << 20
 def opened(path: Path) -> Iterator[RawDisk]:
     fd = os.open(path, os.O_RDONLY)
     try:
-        yield RawDisk(fd)
+        yield RawDisk(LocalFile(fd))
     finally:
         os.close(fd)
 
