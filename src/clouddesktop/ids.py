@@ -14,7 +14,7 @@ Digest = NewType("Digest", bytes)
 """The 32 bytes of a BLAKE3-256."""
 
 PackId = NewType("PackId", str)
-"""Names one pack of the store: `<operation id>/<range>-<epoch>`."""
+"""Names one pack of the store: `<operation id>/<range>-<epoch>`, or `<run id>/<epoch>-<number>`."""
 
 DIGEST_SIZE = 32
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -30,6 +30,7 @@ class Prefix(StrEnum):
     OPERATION = "e3o"
     SERVICE_ACCOUNT = "aje"
     KEY = "ajk"
+    KEEPER_RUN = "e3k"
 
 
 def new_id(prefix: Prefix) -> str:

@@ -19,6 +19,7 @@ from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.delivery.export import Exports
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.runs import Keeper
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
 from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
@@ -30,6 +31,9 @@ EXECUTOR_ID = "embedded"
 
 _MOST_RANGES = 4
 """Each takes some 50 MiB when nothing compresses: six made the process exceed 400 MiB."""
+
+_KEEPER_SECONDS = 10
+"""How long a stopping server waits for the keeper to let go of what it does."""
 
 Failpoint = Callable[[str], None]
 
@@ -44,6 +48,7 @@ class Parts:
     tokens: TokenService
     exports: Exports
     workflows: WorkflowEngine
+    keeper: Keeper
 
 
 class AnotherStoreError(FailedPreconditionError):
@@ -95,6 +100,9 @@ def built(
         workflows.launch()
         starter = CopyStarter(database=database, sources=sources, workflows=workflows)
         starter.resume_orphans()
+        keeper = Keeper(database=database, works={})
+        stack.callback(keeper.close, timeout_seconds=_KEEPER_SECONDS)
+        keeper.launch()
         yield Parts(
             database=database,
             default_folder=default,
@@ -106,6 +114,7 @@ def built(
             ),
             exports=Exports(database=database, chunks=chunks, manifests=manifests),
             workflows=workflows,
+            keeper=keeper,
         )
 
 

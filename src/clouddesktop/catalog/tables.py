@@ -3,6 +3,8 @@
 clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
                         ^                                        ^
                     operations -> copy_ranges, (operation_packs) +
+
+keeper_runs stand apart: they work on all of it.
 """
 
 from __future__ import annotations
@@ -88,6 +90,8 @@ manifests = sa.Table(  # sealed contents; a manifest's blob is in the store unde
     sa.Column("disk_size", sa.BigInteger, nullable=False),
     sa.Column("storage_size", sa.BigInteger, nullable=False),  # its chunks, each counted once
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("blob", sa.Text, nullable=False, server_default=""),  # its name; "": the plain one
+    sa.Column("verified_at", UtcDateTime),  # when a scrub last found all of it right
 )
 
 images = sa.Table(
@@ -105,6 +109,7 @@ images = sa.Table(
     sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest")),
     sa.UniqueConstraint("folder_id", "name"),
     sa.Index(None, "folder_id", "id"),
+    sa.Index(None, "manifest"),
 )
 
 operations = sa.Table(
@@ -127,6 +132,7 @@ operations = sa.Table(
     sa.Column("fingerprint", sa.Text),  # of the source's file, once the plan is made
     sa.Column("settled", sa.Boolean),  # whether that fingerprint may stand for the content later
     sa.Column("disk_size", sa.BigInteger),
+    sa.Column("manifest", sa.LargeBinary(32)),  # what a copy has sealed; its own until it is done
     sa.Column("workflow_id", sa.Text),  # the workflow that runs it; none if it needed none
     sa.Column("epoch", sa.Integer, nullable=False),  # raised by each run; fences the run before it
     sa.Column("attempts", sa.Integer, nullable=False),  # runs since a range was last recorded
@@ -154,9 +160,12 @@ packs = sa.Table(
     metadata,
     sa.Column("number", sa.Integer, primary_key=True),  # short, for the many rows that refer to it
     sa.Column("id", sa.Text, nullable=False, unique=True),  # PackId
-    _id("operation_id"),  # the copy that wrote it
+    _id("operation_id"),  # the copy, or the run of the keeper, that wrote it
     sa.Column("size", sa.BigInteger, nullable=False),
+    # Whether chunks in it may be dead: at birth, and after a content that lists it is gone.
+    sa.Column("dirty", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index(None, "operation_id"),
+    sa.Index(None, "dirty"),
 )
 
 chunks = sa.Table(  # the chunk index; can be rebuilt from the packs' tables of contents
@@ -206,4 +215,24 @@ known_contents = sa.Table(  # what a source's file held when it was last copied
     sa.Column("location", sa.Text, primary_key=True),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest"), nullable=False),
+)
+
+keeper_runs = sa.Table(  # collections and scrubs: work on the whole store
+    "keeper_runs",
+    metadata,
+    _id(primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # RunKind
+    sa.Column("state", sa.Text, nullable=False),  # RunState
+    sa.Column("options", sa.JSON, nullable=False),  # what was asked for
+    sa.Column("epoch", sa.Integer, nullable=False),  # raised at each begin; fences the one before
+    sa.Column("attempts", sa.Integer, nullable=False),  # begins since progress was last saved
+    sa.Column("progress", sa.JSON, nullable=False),  # how far it is, and what it goes on from
+    sa.Column("report", sa.JSON(none_as_null=True)),  # what it came to
+    sa.Column("failure", sa.JSON(none_as_null=True)),  # Failure.to_record()
+    sa.Column("created_by", sa.Text, nullable=False),  # the subject's id; empty: by itself
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("modified_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Index(None, "state"),
 )

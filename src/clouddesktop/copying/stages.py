@@ -17,7 +17,7 @@ from clouddesktop.catalog import copies
 from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
-from clouddesktop.copying.patience import write_patiently
+from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.ranges import RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.errors import (

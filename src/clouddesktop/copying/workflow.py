@@ -13,7 +13,7 @@ import structlog
 
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
-from clouddesktop.copying.patience import write_patiently
+from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
 from clouddesktop.source.catalogue import SourceCatalogue

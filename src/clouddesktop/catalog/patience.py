@@ -1,4 +1,4 @@
-"""Writes of a copy that a busy database or a full disk must not end at once."""
+"""Writes of long work that a busy database or a full disk must not end at once."""
 
 from __future__ import annotations
 
