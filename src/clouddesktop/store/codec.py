@@ -9,25 +9,17 @@ import threading
 from enum import IntEnum
 
 import zstandard
-from blake3 import blake3
 
+from clouddesktop.content import MAX_PLAIN_SIZE, Buffer, decompress, digest_of
 from clouddesktop.errors import DataLossError
-from clouddesktop.ids import Digest
 
-Buffer = bytes | bytearray | memoryview
-"""Bytes that are handed on without a copy; memoryviews are of single bytes."""
-
-MAX_PLAIN_SIZE = 64 << 20
-"""Bytes of a chunk at most: what bounds the memory that a damaged figure can ask for."""
+__all__ = ["MAX_PLAIN_SIZE", "Buffer", "Codec", "decode", "digest_of", "encode", "is_zero"]
 
 _LEVEL = 1
 """Level 3 stores 6 % less of a system's files in 1.6 times the time (benchmarks/codec.py)."""
 
 _WORTHWHILE = 0.97
 """Compressed bytes above this share of the plain ones aren't worth decompressing at each read."""
-
-_UNUSED_BIT = 0x10
-"""The bit of a frame's descriptor that decoders ignore (RFC 8878, 3.1.1.1.1.3)."""
 
 _ZEROS = bytes(1 << 20)
 
@@ -40,22 +32,16 @@ class Codec(IntEnum):
 
 
 class _Contexts(threading.local):
-    """A thread's own contexts: zstd allows no sharing, and making one costs more than using it."""
+    """A thread's own context: zstd allows no sharing, and making one costs more than using it."""
 
     def __init__(self) -> None:
         # No checksum: the digest of the plain bytes covers more. The size lets decode refuse early.
         self.compressor = zstandard.ZstdCompressor(
             level=_LEVEL, write_checksum=False, write_content_size=True, write_dict_id=False
         )
-        self.decompressor = zstandard.ZstdDecompressor()
 
 
 _contexts = _Contexts()
-
-
-def digest_of(plain: Buffer) -> Digest:
-    """Hash plain bytes to their address in the store."""
-    return Digest(blake3(plain).digest())
 
 
 def is_zero(plain: Buffer) -> bool:
@@ -90,16 +76,4 @@ def decode(codec: Codec, stored: Buffer, plain_size: int) -> bytes:
         if len(stored) != plain_size:
             raise DataLossError(f"There are {len(stored)} bytes instead of {plain_size}.")
         return bytes(stored)
-    try:
-        # Checked first because decompress() takes the frame's word for how much memory to get.
-        frame_size = zstandard.frame_content_size(stored)
-        if frame_size != plain_size or stored[4] & _UNUSED_BIT:
-            raise DataLossError(f"The compressed bytes don't make {plain_size} bytes.")
-        plain: bytes = _contexts.decompressor.decompress(
-            stored, max_output_size=plain_size, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise DataLossError(f"The compressed bytes are damaged: {error}.") from error
-    if len(plain) != plain_size:
-        raise DataLossError(f"The compressed bytes don't make {plain_size} bytes.")
-    return plain
+    return decompress(stored, plain_size)
