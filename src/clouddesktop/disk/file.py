@@ -117,3 +117,53 @@ class LocalFile:
                 remedy="Look at the health of the storage that the file lies on, then try again.",
                 facts={"file": self._name},
             ) from error
+
+
+class FileWindow:
+    """A part of another file that holds a disk of its own, such as a member of an archive.
+
+    The other file stays the caller's and has to stay open.
+    """
+
+    def __init__(self, whole: DiskFile, *, name: str, offset: int, size: int) -> None:
+        """Show `size` bytes of `whole` from `offset` on.
+
+        Raises:
+            ValueError: that is not all in the file.
+        """
+        if offset < 0 or size < 0 or offset + size > whole.size:
+            raise ValueError(f"{size} bytes from {offset} on are not all in {whole.name}.")
+        self.whole = whole
+        self.offset = offset
+        self._name = name
+        self._size = size
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def fd(self) -> None:
+        """None: whoever opened the descriptor again would see the whole file."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = max(0, min(length, self._size - offset))
+        return self.whole.read_at(self.offset + offset, length)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        if offset < 0 or offset + len(buffer) > self._size:
+            raise ValueError(f"{len(buffer)} bytes from {offset} on are not all in {self._name}.")
+        self.whole.read_into(self.offset + offset, buffer)
+
+    def iter_extents(self) -> Iterator[Extent]:
+        for extent in self.whole.iter_extents():
+            start = max(extent.offset - self.offset, 0)
+            end = min(extent.offset + extent.length - self.offset, self._size)
+            if start >= self._size:
+                return
+            if end > start:
+                yield Extent(offset=start, length=end - start)

@@ -21,6 +21,9 @@ STATE_ZERO = 2
 """The flag of base:allocation that promises zeros (NBD protocol, "Metadata querying")."""
 
 _BASE_ALLOCATION = b"base:allocation"
+_IN_ONE_PIECE = 1 << 2
+"""LIBNBD_CMD_FLAG_DF: qemu-nbd hangs up when a read fails of which it may send pieces."""
+_CHUNK_ARGUMENTS = "void *, const void *, size_t, uint64_t, unsigned int, int *"
 _DECLARATIONS = """
     struct nbd_handle;
     typedef struct {
@@ -29,15 +32,23 @@ _DECLARATIONS = """
         void *user_data;
         void (*free)(void *user_data);
     } nbd_extent_callback;
+    typedef struct {
+        int (*callback)(void *user_data, const void *subbuf, size_t count, uint64_t offset,
+                        unsigned int status, int *error);
+        void *user_data;
+        void (*free)(void *user_data);
+    } nbd_chunk_callback;
     struct nbd_handle *nbd_create(void);
     void nbd_close(struct nbd_handle *h);
     const char *nbd_get_error(void);
     int nbd_get_errno(void);
     int nbd_add_meta_context(struct nbd_handle *h, const char *name);
     int nbd_can_meta_context(struct nbd_handle *h, const char *name);
+    int nbd_can_df(struct nbd_handle *h);
     int nbd_connect_socket(struct nbd_handle *h, int sock);
     int64_t nbd_get_size(struct nbd_handle *h);
-    int nbd_pread(struct nbd_handle *h, void *buf, size_t count, uint64_t offset, uint32_t flags);
+    int nbd_pread_structured(struct nbd_handle *h, void *buf, size_t count, uint64_t offset,
+                             nbd_chunk_callback chunk_callback, uint32_t flags);
     int nbd_block_status(struct nbd_handle *h, uint64_t count, uint64_t offset,
                          nbd_extent_callback extent_callback, uint32_t flags);
 """
@@ -62,6 +73,9 @@ class NbdConnection:
         """
         self._ffi, self._library = _load()
         self._handle = self._library.nbd_create()
+        # Only a read that tells of its pieces can be asked for in one; there is nothing to tell.
+        self._ignore = self._ffi.callback(f"int({_CHUNK_ARGUMENTS})", lambda *_: 0, error=-1)
+        self._on_chunk = self._ffi.new("nbd_chunk_callback *", {"callback": self._ignore})
         fd = connected.detach()
         try:
             self._check(self._library.nbd_add_meta_context(self._handle, _BASE_ALLOCATION))
@@ -69,17 +83,23 @@ class NbdConnection:
             self.size = int(self._check(self._library.nbd_get_size(self._handle)))
             mapped = self._library.nbd_can_meta_context(self._handle, _BASE_ALLOCATION)
             self._has_map = self._check(mapped) == 1
+            self._can_be_whole = self._check(self._library.nbd_can_df(self._handle)) == 1
         except NbdFaultError:
             self.close()
             raise
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the buffer; requests are cut to what the server takes."""
+        flags = _IN_ONE_PIECE if self._can_be_whole else 0
         for start in range(0, len(buffer), MAX_READ_SIZE):
             piece = self._ffi.from_buffer(
                 buffer[start : start + MAX_READ_SIZE], require_writable=True
             )
-            self._check(self._library.nbd_pread(self._handle, piece, len(piece), offset + start, 0))
+            self._check(
+                self._library.nbd_pread_structured(
+                    self._handle, piece, len(piece), offset + start, self._on_chunk[0], flags
+                )
+            )
 
     def get_states(self, offset: int, length: int) -> list[tuple[int, int]]:
         """Give lengths and flags of areas from `offset` on: at least one, maybe not all."""

@@ -83,11 +83,13 @@ class NbdDisk:
     @contextmanager
     def _borrow(self, offset: int) -> Iterator[NbdConnection]:
         connection = self._free.get()
+        failures = _count_failures(self._server)
         try:
             if connection is None:
                 raise RuntimeError(f"The disk {self._name} is closed.")
             yield connection
         except NbdFaultError as fault:
+            _raise_failure(self._server, since=failures, fault=fault)
             if fault.errno in _HUNG_UP:
                 raise _ended(self._server, self._name) from fault
             raise DamagedDiskError(
@@ -113,6 +115,7 @@ def open_nbd_disk(
         UnsafeDiskError: it made QEMU open another file, so it was changed since it was probed.
         MissingProgramError: qemu-nbd or libnbd is not installed.
         UnavailableError: the process was ended from outside, or did not answer.
+        CloudDesktopError: whatever the file raises when it is read, then and later.
     """
     name = file.name
     cpu_seconds = _BASE_CPU_SECONDS + size_hint // _DISK_BYTES_PER_CPU_SECOND
@@ -137,11 +140,23 @@ def _negotiate(server: QemuNbd, name: str) -> list[NbdConnection]:
         for connection in connections:
             connection.close()
         if isinstance(error, NbdFaultError):
+            _raise_failure(server, since=0, fault=error)
             raise _ended(server, name) from error
         raise
     finally:
         watchdog.cancel()
     return connections
+
+
+def _count_failures(server: QemuNbd) -> int:
+    return 0 if server.bridge is None else server.bridge.failures
+
+
+def _raise_failure(server: QemuNbd, *, since: int, fault: NbdFaultError) -> None:
+    """Raise what the file itself raised meanwhile: QEMU could only say that reading failed."""
+    if server.bridge is not None and server.bridge.failures > since:
+        assert server.bridge.failure is not None  # noqa: S101  (counted after it is kept)
+        raise server.bridge.failure from fault
 
 
 def _check_confined(server: QemuNbd, name: str) -> None:

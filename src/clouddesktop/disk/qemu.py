@@ -2,7 +2,8 @@
 
     this process                                   qemu-nbd
       client sockets x readers ---- accepted by --- listener, inherited (socket activation)
-      the image's descriptor ------ reopened as --- /proc/self/fd/N
+      the image's descriptor ------ reopened as --- /proc/self/fd/N   (a local file)
+      or `disk.bridge` ------------ inherited ----- a socket that speaks NBD   (any other)
       stderr, read to its end <------------------- stderr
 
 The clients connect before the program starts: their first answer comes when it is ready, and an
@@ -24,15 +25,18 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from clouddesktop.disk.bridge import NbdBridge
 from clouddesktop.disk.errors import MissingProgramError
-from clouddesktop.disk.file import DiskFile
-from clouddesktop.errors import UnavailableError, UnimplementedError
+from clouddesktop.disk.file import DiskFile, FileWindow
+from clouddesktop.errors import UnavailableError
 
 _MEMORY_LIMIT = 2 << 30  # bytes of address space; the cache of its tables takes 32 MiB at most
+_SECTOR_SIZE = 512
 _FIRST_FREE_FD = 10  # socket activation wants the listener as descriptor 3
 _STDERR_SIZE = 8 << 10
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,17 +57,10 @@ class QemuNbd:
             MissingProgramError: it is not installed.
             UnavailableError: there is no room for another process.
         """
-        if file.fd is None:
-            raise UnimplementedError(
-                f"The disk {file.name} lies on another machine, and its format needs QEMU, "
-                "which reads local files only.",
-                remedy="Copy a raw disk, or bring the file into a folder.",
-            )
         with ExitStack() as stack:
-            self._image_fd = fcntl.fcntl(file.fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
-            stack.callback(os.close, self._image_fd)
+            self._image = _share(file, stack)
             self._command = _command_of(
-                self._image_fd, driver=driver, readers=readers, cpu_seconds=cpu_seconds
+                self._image.node, driver=driver, readers=readers, cpu_seconds=cpu_seconds
             )
             self._listener, self.clients = _connect(readers)
             for each in (self._listener, *self.clients):
@@ -101,6 +98,11 @@ class QemuNbd:
         self._resources.close()
 
     @property
+    def bridge(self) -> NbdBridge | None:
+        """What it reads the file through, where that is no local one."""
+        return self._image.bridge
+
+    @property
     def pid(self) -> int:
         return self._running.pid
 
@@ -125,7 +127,7 @@ class QemuNbd:
 
     def is_confined(self) -> bool:
         """Tell whether it has no file open but the image, and no connection but ours."""
-        image = os.fstat(self._image_fd)
+        image = os.fstat(self._image.fd)
         sockets = 0
         for each in Path(f"/proc/{self.pid}/fd").iterdir():
             try:
@@ -138,7 +140,7 @@ class QemuNbd:
                 stat.S_ISREG(status.st_mode) and not os.path.samestat(status, image)
             ):
                 return False
-        return sockets <= len((self._listener, *self.clients))
+        return sockets <= len((self._listener, *self.clients)) + (self.bridge is not None)
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -154,7 +156,7 @@ class QemuNbd:
                     stdin=self._listener.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    pass_fds=(self._image_fd,),
+                    pass_fds=(self._image.fd,),
                     env={"PATH": _SEARCH_PATH, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
                     cwd="/",
                 )
@@ -191,13 +193,50 @@ class QemuNbd:
             return bool(piece)
 
 
-def _command_of(image_fd: int, *, driver: str, readers: int, cpu_seconds: int) -> Sequence[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """A file as another process gets it: an inherited descriptor, and QEMU's words for it."""
+
+    fd: int
+    node: dict[str, Any]
+    bridge: NbdBridge | None
+
+
+def _share(file: DiskFile, stack: ExitStack) -> _Shared:
+    whole: DiskFile = file
+    offset = 0
+    while isinstance(whole, FileWindow):
+        offset += whole.offset
+        whole = whole.whole
+    # QEMU's windows are of whole sectors.
+    if (
+        whole.fd is None
+        or offset % _SECTOR_SIZE
+        or (whole is not file and file.size % _SECTOR_SIZE)
+    ):
+        bridge = stack.enter_context(NbdBridge(file))
+        fd = _inheritable(bridge.client.fileno(), stack)
+        server = {"type": "fd", "str": str(fd)}
+        return _Shared(fd=fd, node={"driver": "nbd", "server": server}, bridge=bridge)
+    fd = _inheritable(whole.fd, stack)
+    node: dict[str, Any] = {"driver": "file", "filename": f"/proc/self/fd/{fd}"}
+    if whole is not file:
+        node = {"driver": "raw", "offset": offset, "size": file.size, "file": node}
+    return _Shared(fd=fd, node=node, bridge=None)
+
+
+def _inheritable(fd: int, stack: ExitStack) -> int:
+    """Give it a number that is free in the other process, too."""
+    number = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+    stack.callback(os.close, number)
+    return number
+
+
+def _command_of(
+    node: dict[str, Any], *, driver: str, readers: int, cpu_seconds: int
+) -> Sequence[str]:
     # The format is named, and so is "no backing file", whatever the header says.
-    image = {
-        "driver": driver,
-        "backing": None,
-        "file": {"driver": "file", "filename": f"/proc/self/fd/{image_fd}"},
-    }
+    image = {"driver": driver, "backing": None, "file": node}
     program = _find("qemu-nbd")
     if program is None:
         raise MissingProgramError(
