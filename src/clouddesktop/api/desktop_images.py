@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
+    DeleteDesktopImageRequest,
     GetDesktopImageRequest,
     ListDesktopImagesRequest,
     ListDesktopImagesResponse,
@@ -21,22 +22,30 @@ from clouddesktop.api.paging import make_page_token, page_size_of, read_page_tok
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import get_image, list_images
-from clouddesktop.copying.start import CopyRequest, CopyStarter, IdempotencyKey
+from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.errors import UnimplementedError
+from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.model.image import Image
+from clouddesktop.model.operation import IdempotencyKey
 
 _MOST_PAGE_BYTES = 3 << 20
 """A page ends here, whatever was asked for: clients take 4 MiB in a message by default."""
 
 
 class DesktopImageServicer:
-    """Copies, reads and lists desktop images."""
+    """Copies, reads, lists and deletes desktop images."""
 
     def __init__(
-        self, *, database: Database, copies: CopyStarter, operations: OperationPacker
+        self,
+        *,
+        database: Database,
+        copies: CopyStarter,
+        deletions: Deletions,
+        operations: OperationPacker,
     ) -> None:
         self._database = database
         self._copies = copies
+        self._deletions = deletions
         self._operations = operations
 
     async def copy(self, request: CopyDesktopImageRequest, call: Call) -> Operation:
@@ -50,6 +59,12 @@ class DesktopImageServicer:
             ),
             subject=call.subject,
             idempotency=_idempotency_of(request, call),
+        )
+        return self._operations.pack(operation)
+
+    async def delete(self, request: DeleteDesktopImageRequest, call: Call) -> Operation:
+        operation = await self._deletions.delete(
+            request.image_id, subject=call.subject, idempotency=_idempotency_of(request, call)
         )
         return self._operations.pack(operation)
 

@@ -19,8 +19,10 @@ from clouddesktop.api.status import to_status
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import Operation, OperationKind
 
+_IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
 _METHODS = {
-    OperationKind.COPY_IMAGE: IMAGES.services_by_name["DesktopImageService"].methods_by_name["Copy"]
+    OperationKind.COPY_IMAGE: _IMAGE_METHODS["Copy"],
+    OperationKind.DELETE_IMAGE: _IMAGE_METHODS["Delete"],
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.deletion import Deletions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,5 +17,6 @@ class ApiParts:
 
     database: Database
     copies: CopyStarter
+    deletions: Deletions
     tokens: TokenService
     advertised: Callable[[], str]

@@ -49,14 +49,24 @@ class Service:
 def build_services(parts: ApiParts) -> list[Service]:
     """Say what is served."""
     packer = OperationPacker()
-    images = DesktopImageServicer(database=parts.database, copies=parts.copies, operations=packer)
+    images = DesktopImageServicer(
+        database=parts.database,
+        copies=parts.copies,
+        deletions=parts.deletions,
+        operations=packer,
+    )
     operations = OperationServicer(database=parts.database, operations=packer)
     endpoints = ApiEndpointServicer(advertised=parts.advertised)
     iam_tokens = IamTokenServicer(tokens=parts.tokens)
     return [
         Service(
             descriptor=_find(desktop_image_service_pb2, "DesktopImageService"),
-            answers={"Copy": images.copy, "Get": images.get, "List": images.list_page},
+            answers={
+                "Copy": images.copy,
+                "Delete": images.delete,
+                "Get": images.get,
+                "List": images.list_page,
+            },
         ),
         Service(
             descriptor=_find(operation_service_pb2, "OperationService"),

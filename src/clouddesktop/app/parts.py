@@ -19,6 +19,7 @@ from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.delivery.export import Exports
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.runs import Keeper
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
 from clouddesktop.store.blobs import BlobStore, open_store
@@ -45,6 +46,7 @@ class Parts:
     database: Database
     default_folder: Folder
     starter: CopyStarter
+    deletions: Deletions
     tokens: TokenService
     exports: Exports
     workflows: WorkflowEngine
@@ -107,6 +109,7 @@ def built(
             database=database,
             default_folder=default,
             starter=starter,
+            deletions=Deletions(database=database, failpoint=failpoint),
             tokens=TokenService(
                 signing_key=prepare_token_seed(folder),
                 find_key=lambda key_id: database.read(find_key, key_id),

@@ -104,6 +104,7 @@ class _Server:
             parts=ApiParts(
                 database=self._parts.database,
                 copies=self._parts.starter,
+                deletions=self._parts.deletions,
                 tokens=self._parts.tokens,
                 advertised=lambda: self._advertised,
             ),

@@ -1,7 +1,8 @@
 """Queries of a running copy; each changes nothing for a run whose epoch is over.
 
-The life of a copy here: `begin_run`, `record_plan`, `record_range` for each range,
-`record_manifest`, `publish`; or, after `record_failure`, `roll_back` and `finish_rollback`.
+The life of a copy here: `begin_run`, `record_plan`, `record_range` for each range, then
+`record_manifest` (in sealing.py) and `publish`; or `record_failure`, `roll_back` and
+`finish_rollback`.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def record_plan(
 ) -> None:
     """Keep what the plan is made for; a plan made anew forgets the ranges of the one before."""
     connection.execute(sa.delete(copy_ranges).where(copy_ranges.c.operation_id == run.operation_id))
-    _update(
+    update_run(
         connection,
         run,
         fingerprint=fingerprint,
@@ -148,7 +149,7 @@ def get_fingerprint(connection: sa.Connection, run: CopyRun) -> tuple[str, int]:
 
 
 def set_phase(connection: sa.Connection, run: CopyRun, phase: Phase) -> None:
-    _update(connection, run, phase=str(phase))
+    update_run(connection, run, phase=str(phase))
 
 
 def is_range_recorded(connection: sa.Connection, run: CopyRun, index: int) -> bool:
@@ -179,7 +180,7 @@ def record_range(
         ChunkGoneError: a chunk that the range shares has been removed; nothing is recorded.
         RunReplacedError: this run is over; nothing is recorded.
     """
-    _update(connection, run, attempts=0)  # first of all: a replaced run stops here
+    update_run(connection, run, attempts=0)  # first of all: a replaced run stops here
     number = None if pack is None else _index_pack(connection, run, pack)
     if number is None:
         record = replace(
@@ -195,9 +196,9 @@ def record_range(
             f"{len(digests) - len(known)} chunks of range {record.index} have left the store."
         )
     packs_used = set(known.values())
-    _rely_on(connection, operation_packs, "operation_id", run.operation_id, packs_used)
+    rely_on(connection, operation_packs, "operation_id", run.operation_id, packs_used)
     counted = record.bytes_new + record.bytes_deduplicated + record.bytes_zero
-    _update(
+    update_run(
         connection,
         run,
         bytes_done=operations.c.bytes_done + counted,
@@ -228,27 +229,6 @@ def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tu
             yield number, Digest(digest)
 
 
-def record_manifest(
-    connection: sa.Connection, run: CopyRun, *, manifest: Digest, disk_size: int, storage_size: int
-) -> None:
-    """Record a sealed content whose manifest is durable in the store; may be repeated."""
-    _update(connection, run, phase=str(Phase.PUBLISHING))
-    connection.execute(
-        sqlite.insert(manifests)
-        .values(
-            digest=manifest,
-            disk_size=disk_size,
-            storage_size=storage_size,
-            created_at=datetime.now(tz=UTC),
-        )
-        .on_conflict_do_nothing()
-    )
-    relied_on = connection.scalars(
-        sa.select(operation_packs.c.pack).where(operation_packs.c.operation_id == run.operation_id)
-    )
-    _rely_on(connection, manifest_packs, "manifest", manifest, set(relied_on))
-
-
 def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Image:
     """Make the image ACTIVE and the operation done, at once."""
     content = connection.execute(
@@ -267,7 +247,7 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
         )
     )
     image = get_image(connection, run.image_id)
-    _update(connection, run, done=True, phase=str(Phase.DONE), result=image_to_record(image))
+    update_run(connection, run, done=True, phase=str(Phase.DONE), result=image_to_record(image))
     source = connection.execute(
         sa.select(operations.c.fingerprint, operations.c.settled).where(
             operations.c.id == run.operation_id
@@ -286,7 +266,7 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
 
 def record_failure(connection: sa.Connection, run: CopyRun, failure: Failure) -> None:
     """Set the operation's error, seen while the rollback runs; the first one stays."""
-    _update(
+    update_run(
         connection,
         run,
         failure=sa.func.coalesce(
@@ -302,7 +282,7 @@ def roll_back(connection: sa.Connection, run: CopyRun) -> list[PackId]:
     Returns:
         The packs that nothing refers to any more; delete them, then call `finish_rollback`.
     """
-    _update(connection, run, phase=str(Phase.ROLLING_BACK))
+    update_run(connection, run, phase=str(Phase.ROLLING_BACK))
     connection.execute(sa.delete(images).where(images.c.id == run.image_id))
     mine = sa.select(operation_packs.c.pack).where(
         operation_packs.c.operation_id == run.operation_id
@@ -325,7 +305,7 @@ def roll_back(connection: sa.Connection, run: CopyRun) -> list[PackId]:
 
 def finish_rollback(connection: sa.Connection, run: CopyRun) -> None:
     """End the failed operation: nothing of it is left."""
-    _update(connection, run, done=True, phase=str(Phase.DONE))
+    update_run(connection, run, done=True, phase=str(Phase.DONE))
 
 
 def indexed_packs(connection: sa.Connection, operation_id: str) -> set[PackId]:
@@ -354,7 +334,12 @@ def _index_pack(connection: sa.Connection, run: CopyRun, pack: StoredPack) -> in
     return None
 
 
-def _update(connection: sa.Connection, run: CopyRun, **values: Any) -> None:
+def update_run(connection: sa.Connection, run: CopyRun, **values: Any) -> None:
+    """Change the copy's operation.
+
+    Raises:
+        RunReplacedError: this run is over.
+    """
     changed = connection.execute(
         sa.update(operations)
         .where(
@@ -368,9 +353,10 @@ def _update(connection: sa.Connection, run: CopyRun, **values: Any) -> None:
         raise RunReplacedError(f"Run {run.epoch} of operation {run.operation_id} is over.")
 
 
-def _rely_on(
+def rely_on(
     connection: sa.Connection, table: sa.Table, column: str, owner: object, numbers: set[int]
 ) -> None:
+    """Note in `operation_packs` or `manifest_packs` which packs somebody needs."""
     if numbers:
         connection.execute(
             sqlite.insert(table).on_conflict_do_nothing(),

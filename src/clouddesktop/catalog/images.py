@@ -79,6 +79,11 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     )
 
 
+def delete_image(connection: sa.Connection, image_id: str) -> None:
+    """Remove an image; its content stays until it is collected."""
+    connection.execute(sa.delete(images).where(images.c.id == image_id))
+
+
 def _to_image(row: sa.RowMapping) -> Image:
     manifest = row["manifest"]
     return Image(

@@ -12,7 +12,13 @@ from clouddesktop.catalog.tables import idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
-from clouddesktop.model.operation import Operation, OperationKind, Phase, Progress
+from clouddesktop.model.operation import (
+    IdempotencyKey,
+    Operation,
+    OperationKind,
+    Phase,
+    Progress,
+)
 
 
 class IdempotencyKeyReusedError(InvalidArgumentError):
@@ -35,14 +41,15 @@ def get_operation(connection: sa.Connection, operation_id: str) -> Operation:
     return _to_operation(row._mapping)
 
 
-def add_copy_operation(
+def add_operation(
     connection: sa.Connection,
     operation: Operation,
     *,
-    compute_image: ComputeImage,
-    workflow_id: str | None,
+    compute_image: ComputeImage | None = None,
+    workflow_id: str | None = None,
 ) -> None:
-    """Insert the operation of a copy from `compute_image`; `workflow_id` will do the work."""
+    """Insert an operation; of a copy from `compute_image`, `workflow_id` will do the work."""
+    origin = compute_image or ComputeImage(id="", folder_id="", source="", location="")
     connection.execute(
         sa.insert(operations).values(
             id=operation.id,
@@ -55,10 +62,10 @@ def add_copy_operation(
             image_id=operation.image_id,
             failure=None,
             result=None if operation.image is None else image_to_record(operation.image),
-            source=compute_image.source,
-            location=compute_image.location,
-            compute_image_id=compute_image.id,
-            compute_image_folder_id=compute_image.folder_id,
+            source=origin.source,
+            location=origin.location,
+            compute_image_id=origin.id,
+            compute_image_folder_id=origin.folder_id,
             workflow_id=workflow_id,
             epoch=0,
             attempts=0,
@@ -67,48 +74,56 @@ def add_copy_operation(
     )
 
 
-def find_idempotent_operation(
-    connection: sa.Connection, *, subject: str, key: str, request_digest: bytes
+def find_earlier_operation(
+    connection: sa.Connection, *, subject_id: str, idempotency: IdempotencyKey | None
 ) -> Operation | None:
-    """Find what an earlier request with this key has started.
+    """Find what an earlier request with this key has started; None without a key.
 
     Raises:
         IdempotencyKeyReusedError: that request was another one.
     """
+    if idempotency is None:
+        return None
     row = connection.execute(
         sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
-            idempotency_keys.c.subject == subject, idempotency_keys.c.key == key
+            idempotency_keys.c.subject == subject_id, idempotency_keys.c.key == idempotency.key
         )
     ).one_or_none()
     if row is None:
         return None
-    if row.request_digest != request_digest:
+    if row.request_digest != idempotency.request_digest:
         raise IdempotencyKeyReusedError(
-            f"The idempotency key {key} was used for another request.",
+            f"The idempotency key {idempotency.key} was used for another request.",
             remedy="Draw a new UUID for each new request.",
             facts={"operation_id": row.operation_id},
         )
     return get_operation(connection, row.operation_id)
 
 
-def add_idempotency_key(
-    connection: sa.Connection,
-    *,
-    subject: str,
-    key: str,
-    request_digest: bytes,
-    operation_id: str,
-    created_at: datetime,
+def remember_request(
+    connection: sa.Connection, operation: Operation, *, idempotency: IdempotencyKey | None
 ) -> None:
-    connection.execute(
-        sa.insert(idempotency_keys).values(
-            subject=subject,
-            key=key,
-            request_digest=request_digest,
-            operation_id=operation_id,
-            created_at=created_at,
+    """Keep the key of the request that started an operation; does nothing without one."""
+    if idempotency is not None:
+        connection.execute(
+            sa.insert(idempotency_keys).values(
+                subject=operation.created_by,
+                key=idempotency.key,
+                request_digest=idempotency.request_digest,
+                operation_id=operation.id,
+                created_at=operation.created_at,
+            )
+        )
+
+
+def find_running_operation(connection: sa.Connection, image_id: str) -> str | None:
+    """Find the operation that is making an image."""
+    operation_id: str | None = connection.scalar(
+        sa.select(operations.c.id).where(
+            operations.c.image_id == image_id, operations.c.done.is_(False)
         )
     )
+    return operation_id
 
 
 def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:

@@ -90,7 +90,7 @@ manifests = sa.Table(  # sealed contents; a manifest's blob is in the store unde
     sa.Column("disk_size", sa.BigInteger, nullable=False),
     sa.Column("storage_size", sa.BigInteger, nullable=False),  # its chunks, each counted once
     sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("blob", sa.Text, nullable=False, server_default=""),  # its name; "": the plain one
+    sa.Column("writer", sa.Text, nullable=False, server_default=""),  # part of its blob's name
     sa.Column("verified_at", UtcDateTime),  # when a scrub last found all of it right
 )
 

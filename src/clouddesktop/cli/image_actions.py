@@ -16,7 +16,7 @@ from clouddesktop.cli.options import Globals
 from clouddesktop.cli.progress import open_reporter
 from clouddesktop.cli.render import Columns, print_image, print_images, print_one, print_operation
 from clouddesktop.cli.session import run_session
-from clouddesktop.cli.texts import format_seconds, format_size
+from clouddesktop.cli.texts import format_seconds, format_size, to_printable
 from clouddesktop.client import (
     CallError,
     Code,
@@ -96,6 +96,20 @@ def copy(
 
 def get(options: Globals, image: str) -> None:
     print_image(run_session(options, lambda each: each.find_image(image)), options.style)
+
+
+def delete(options: Globals, image: str) -> None:
+    async def work(connection: Connection) -> tuple[DesktopImage, Operation]:
+        found = await connection.find_image(image)
+        operation = await connection.delete_image(found.id)
+        check(operation)
+        if not operation.done:
+            operation = await follow(connection, operation.id, timeout_seconds=None)
+        return found, operation
+
+    found, operation = run_session(options, work)
+    typer.echo(f"Deleted {to_printable(found.name)} ({found.id}).", err=True)
+    print_operation(operation, options.style)
 
 
 def list_(options: Globals, *, limit: int) -> None:

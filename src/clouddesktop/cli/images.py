@@ -103,6 +103,27 @@ def list_(
     )
 
 
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    image: ImageArgument,
+    *,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Delete one desktop image. Its space comes back with the next collection."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.delete(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+    )
+
+
 @app.command("export")
 def export(
     context: typer.Context,

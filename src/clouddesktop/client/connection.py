@@ -13,6 +13,7 @@ import grpc
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
+    DeleteDesktopImageRequest,
     GetDesktopImageRequest,
     ListDesktopImagesRequest,
 )
@@ -134,6 +135,17 @@ class Connection:
         metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
         with translated_errors(self.profile.endpoint):
             return await self.images.Copy(request, metadata=metadata, timeout=_CALL_SECONDS)
+
+    async def delete_image(self, image_id: str, *, idempotency_key: str = "") -> Operation:
+        """Delete an image; the operation comes back done.
+
+        Calling again with the same `idempotency_key` (a UUID; drawn when empty) gives the first
+        call's operation; with another one, NOT_FOUND.
+        """
+        request = DeleteDesktopImageRequest(image_id=image_id)
+        metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
+        with translated_errors(self.profile.endpoint):
+            return await self.images.Delete(request, metadata=metadata, timeout=_CALL_SECONDS)
 
     async def get_image(self, image_id: str) -> DesktopImage:
         request = GetDesktopImageRequest(image_id=image_id)

@@ -28,7 +28,10 @@ BATCH_SIZE = 8 << 20
 """Plain bytes that a range holds at a time, and asks the index about in one query."""
 
 _TRIES = 3
-"""How often a range is read again because a rollback beside it removed a chunk that it shares."""
+"""How often a range is read because a chunk that it shares was removed beside it.
+
+The last time it shares nothing, and so cannot fail for that again.
+"""
 
 
 class RangeStore:
@@ -85,7 +88,7 @@ class RangeStore:
                     bytes_shared += len(view)
                 else:
                     plain[digest] = view
-            known = self._database.read(find_known, list(plain))
+            known = self._database.read(find_known, list(plain) if attempt < _TRIES else [])
             for digest, view in plain.items():
                 if digest in known:
                     bytes_shared += len(view)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from clouddesktop.catalog import copies
+from clouddesktop.catalog import copies, sealing
 from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
@@ -35,7 +35,7 @@ from clouddesktop.model.manifest import (
 )
 from clouddesktop.model.operation import Phase
 from clouddesktop.store.chunks import ChunkStore
-from clouddesktop.store.manifests import ManifestStore
+from clouddesktop.store.manifests import ManifestBlob, ManifestStore
 
 T = TypeVar("T")
 Answer = dict[str, Any]
@@ -140,15 +140,32 @@ class CopyStages:
             lambda connection: dict(copies.iter_recorded_chunks(connection, self._run))
         )
         manifest = Manifest(size=disk_size, chunk_size=CHUNK_SIZE, chunks=content)
-        digest = self._manifests.put(manifest)
+        # Named after the run: no other blob ever has this name, so none is deleted by mistake.
+        mine = f"{self._run.operation_id}-{self._run.epoch}"
+        digest = self._manifests.put(manifest, writer=mine)
         self._failpoint("seal-stored")
         storage_size = self._database.read(sum_stored_size, list(set(content.values())))
-        self._retried(
-            copies.record_manifest, manifest=digest, disk_size=disk_size, storage_size=storage_size
+        counts = self._retried(
+            sealing.record_manifest,
+            manifest=digest,
+            writer=mine,
+            disk_size=disk_size,
+            storage_size=storage_size,
         )
+        if counts != mine:
+            self._drop_second_blob(ManifestBlob(digest, counts), ManifestBlob(digest, mine))
         self._delete_left_packs()
         self._failpoint("seal-end")
         return {"manifest": digest.hex()}
+
+    def _drop_second_blob(self, first: ManifestBlob, second: ManifestBlob) -> None:
+        """Keep one blob of a content that was sealed before: the first, unless it is damaged."""
+        if not self._manifests.is_whole(first):
+            self._retried(
+                sealing.replace_manifest_blob, manifest=second.digest, writer=second.writer
+            )
+            first, second = second, first
+        self._manifests.delete(second)
 
     def _publish(self, manifest: str) -> Answer:
         self._failpoint("publish-begin")

@@ -14,17 +14,23 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.operations import (
-    add_copy_operation,
-    add_idempotency_key,
-    find_idempotent_operation,
+    add_operation,
+    find_earlier_operation,
     list_unfinished,
+    remember_request,
     replace_workflow,
 )
 from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Subject
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
-from clouddesktop.model.operation import Operation, OperationKind, Phase, Progress
+from clouddesktop.model.operation import (
+    IdempotencyKey,
+    Operation,
+    OperationKind,
+    Phase,
+    Progress,
+)
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.workflow.engine import WorkflowEngine
 
@@ -40,14 +46,6 @@ class CopyRequest:
     compute_image_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyKey:
-    """The caller's UUID for a request, and a digest that tells that request from others."""
-
-    key: str
-    request_digest: bytes
 
 
 class CopyStarter:
@@ -83,7 +81,9 @@ class CopyStarter:
     def _start(
         self, request: CopyRequest, subject: Subject, idempotency: IdempotencyKey | None
     ) -> Operation:
-        earlier = self._database.read(_find_earlier, subject, idempotency)
+        earlier = self._database.read(
+            find_earlier_operation, subject_id=subject.id, idempotency=idempotency
+        )
         if earlier is not None:
             return earlier
         self._database.read(get_folder, request.folder_id)
@@ -108,7 +108,7 @@ class CopyStarter:
         compute_image: ComputeImage,
         fingerprint: str,
     ) -> Operation:
-        earlier = _find_earlier(connection, subject, idempotency)
+        earlier = find_earlier_operation(connection, subject_id=subject.id, idempotency=idempotency)
         if earlier is not None:
             return earlier
         image, operation = _new_copy(request, subject)
@@ -126,18 +126,8 @@ class CopyStarter:
                 partition=request.folder_id,
             )
         add_image(connection, image)
-        add_copy_operation(
-            connection, operation, compute_image=compute_image, workflow_id=workflow_id
-        )
-        if idempotency is not None:
-            add_idempotency_key(
-                connection,
-                subject=subject.id,
-                key=idempotency.key,
-                request_digest=idempotency.request_digest,
-                operation_id=operation.id,
-                created_at=operation.created_at,
-            )
+        add_operation(connection, operation, compute_image=compute_image, workflow_id=workflow_id)
+        remember_request(connection, operation, idempotency=idempotency)
         return operation
 
     def _resume(self, connection: sa.Connection, operation_id: str, workflow_id: str) -> None:
@@ -147,19 +137,6 @@ class CopyStarter:
             self._workflows.enqueue(
                 connection, COPY_IMAGE, operation_id, workflow_id=new, partition=operation_id
             )
-
-
-def _find_earlier(
-    connection: sa.Connection, subject: Subject, idempotency: IdempotencyKey | None
-) -> Operation | None:
-    if idempotency is None:
-        return None
-    return find_idempotent_operation(
-        connection,
-        subject=subject.id,
-        key=idempotency.key,
-        request_digest=idempotency.request_digest,
-    )
 
 
 def _new_copy(request: CopyRequest, subject: Subject) -> tuple[Image, Operation]:

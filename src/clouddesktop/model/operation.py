@@ -15,6 +15,7 @@ class OperationKind(StrEnum):
     """What an operation does; decides the types of its metadata and response."""
 
     COPY_IMAGE = "copy_image"
+    DELETE_IMAGE = "delete_image"
 
 
 class Phase(StrEnum):
@@ -52,11 +53,19 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """The caller's UUID for a request, and a digest that tells that request from others."""
+
+    key: str
+    request_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """An operation as its caller may see it at one moment.
 
-    `done` means that exactly one of `failure` and `image` is set. A failure may be there before:
-    then the rollback is still running.
+    `done` means that it came to `failure`, or to what its kind gives: a copy to `image`, a deletion
+    to nothing. A failure may be there before: then the rollback is still running.
     """
 
     id: str

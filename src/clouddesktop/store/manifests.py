@@ -12,10 +12,12 @@ Numbers are little-endian. docs/store-format.md says the same for people who wri
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from clouddesktop.errors import DataLossError, FailedPreconditionError
 from clouddesktop.ids import DIGEST_SIZE, Digest
@@ -29,6 +31,7 @@ _MAGIC = b"CDMANIF\n"
 _BLOB = struct.Struct("<8sIIQ")
 _HEAD = struct.Struct("<IIQQQ")
 _RUN = struct.Struct("<QQ")
+_NAME = re.compile(r"manifests/[0-9a-f]{2}/([0-9a-f]{64})(?:-([A-Za-z0-9._-]+))?")
 
 Run = tuple[int, int]
 """The number of a first chunk, and how many follow each other from there."""
@@ -70,55 +73,104 @@ class ChunkDigests(Mapping[int, Digest]):
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def iter_digests(self) -> Iterator[Digest]:
+        """Go through the digests in the order of the chunks, much faster than by `values`."""
+        for start in range(0, len(self._digests), DIGEST_SIZE):
+            yield Digest(bytes(self._digests[start : start + DIGEST_SIZE]))
+
+
+class ManifestBlob(NamedTuple):
+    """One of the blobs that hold a manifest; `writer` tells it from others of the same content."""
+
+    digest: Digest
+    writer: str
+
 
 class ManifestStore:
-    """Puts and gets manifests; thread-safe."""
+    """Puts and gets manifests; thread-safe.
+
+    Give each `put` a writer that no other has, and the blob's name is never used again: then a
+    delete that comes late takes nothing away that somebody has stored since (docs/adr/0007).
+    """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
-    def put(self, manifest: Manifest) -> Digest:
+    def put(self, manifest: Manifest, *, writer: str = "") -> Digest:
         """Store a manifest and give its address; durable on return, and may be repeated.
 
-        A damaged one under the same address is replaced.
+        A damaged one by the same writer is replaced.
 
         Raises:
             StoreFullError: there is no room; nothing stayed.
         """
         plain = encode_manifest(manifest)
         digest = digest_of(plain)
-        key, blob = _key_of(digest), _wrap(plain)
+        key, blob = _key_of(ManifestBlob(digest, writer)), _wrap(plain)
         try:
             is_new = self._blobs.put(key, blob)
         except BlobConflictError:  # damaged, or compressed by another version of zstd
             is_new = False
-        if not is_new and not self._is_whole(digest):
+        if not is_new and not self.is_whole(ManifestBlob(digest, writer)):
             self._blobs.delete(key)
             self._blobs.put(key, blob)
         return digest
 
     def get(self, digest: Digest) -> Manifest:
-        """Read a manifest; it is the one that the digest names.
+        """Read a manifest; it is the one that the digest names. Any whole blob of it will do.
 
         Raises:
             DamagedManifestError: it is not as it was written, or missing.
             ManifestTooNewError: it is of a later version.
         """
-        try:
-            blob = self._blobs.get(_key_of(digest))
-        except BlobNotFoundError as error:
-            raise _damaged(digest.hex(), "it is missing from the store") from error
-        plain = _unwrap(blob, name=digest.hex())
-        if digest_of(plain) != digest:
-            raise _damaged(digest.hex(), "its content has another digest")
-        return decode_manifest(plain, name=digest.hex())
+        damage: DataLossError | None = None
+        for blob in self._iter_blobs(_folder_of(digest)):
+            if blob.digest == digest:
+                try:
+                    return self._read(blob)
+                except DataLossError as error:
+                    damage = error
+        raise damage or _damaged(digest.hex(), "it is missing from the store")
 
-    def _is_whole(self, digest: Digest) -> bool:
+    def is_whole(self, blob: ManifestBlob) -> bool:
+        """Tell whether this blob is there and undamaged."""
         try:
-            self.get(digest)
+            self._read(blob)
         except DataLossError:
             return False
         return True
+
+    def iter_blobs(self) -> Iterator[ManifestBlob]:
+        """Go through the blobs of all manifests, in no order; foreign names are passed over."""
+        return self._iter_blobs("manifests")
+
+    def size(self, blob: ManifestBlob) -> int:
+        """Give the size of a blob in bytes, 0 if there is none."""
+        try:
+            return self._blobs.size(_key_of(blob))
+        except BlobNotFoundError:
+            return 0
+
+    def delete(self, blob: ManifestBlob) -> None:
+        """Delete a blob, durably; one that is not there is fine."""
+        self._blobs.delete(_key_of(blob))
+
+    def _iter_blobs(self, prefix: str) -> Iterator[ManifestBlob]:
+        for key in self._blobs.iter_keys(prefix):
+            name = _NAME.fullmatch(key)
+            if name is not None:
+                yield ManifestBlob(Digest(bytes.fromhex(name[1])), name[2] or "")
+
+    def _read(self, blob: ManifestBlob) -> Manifest:
+        name = blob.digest.hex()
+        try:
+            data = self._blobs.get(_key_of(blob))
+        except BlobNotFoundError as error:
+            raise _damaged(name, "it is missing from the store") from error
+        plain = _unwrap(data, name=name)
+        if digest_of(plain) != blob.digest:
+            raise _damaged(name, "its content has another digest")
+        return decode_manifest(plain, name=name)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -230,9 +282,13 @@ def _check_version(version: int, name: str) -> None:
         )
 
 
-def _key_of(digest: Digest) -> str:
-    name = digest.hex()
-    return f"manifests/{name[:2]}/{name}"
+def _folder_of(digest: Digest) -> str:
+    return f"manifests/{digest.hex()[:2]}"
+
+
+def _key_of(blob: ManifestBlob) -> str:
+    suffix = f"-{blob.writer}" if blob.writer else ""
+    return f"{_folder_of(blob.digest)}/{blob.digest.hex()}{suffix}"
 
 
 def _damaged(name: str, why: str) -> DamagedManifestError:

@@ -19,11 +19,12 @@ from clouddesktop.api.server import ApiParts, GrpcServer
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
-from clouddesktop.copying.start import CopyRequest, CopyStarter, IdempotencyKey
+from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.model.access import Subject
 from clouddesktop.model.image import Image, ImageStatus
-from clouddesktop.model.operation import Operation, OperationKind
+from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
 from unit.iam.signing import NOW, make_pair, sign
 
 FOLDER_ID = "b1gfolder"
@@ -140,6 +141,16 @@ def make_database(folder: Path) -> Database:
     return database
 
 
+def make_parts(*, database: Database, copies: FakeCopies, tokens: TokenService) -> ApiParts:
+    return ApiParts(
+        database=database,
+        copies=cast("CopyStarter", copies),
+        deletions=Deletions(database=database, failpoint=lambda _name: None),
+        tokens=tokens,
+        advertised=lambda: ADVERTISED,
+    )
+
+
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Served]:
     """Serve in plaintext on a free port until the end of the block."""
@@ -147,12 +158,7 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
     server = GrpcServer(
         address="127.0.0.1:0",
         credentials=None,
-        parts=ApiParts(
-            database=database,
-            copies=cast("CopyStarter", copies),
-            tokens=tokens,
-            advertised=lambda: ADVERTISED,
-        ),
+        parts=make_parts(database=database, copies=copies, tokens=tokens),
     )
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

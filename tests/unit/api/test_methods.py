@@ -31,7 +31,7 @@ from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
 from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 
 from clouddesktop.api import desktop_images
-from clouddesktop.catalog.operations import add_copy_operation
+from clouddesktop.catalog.operations import add_operation
 from clouddesktop.copying.start import CopyRequest
 from clouddesktop.iam.tokens import LIFETIME_SECONDS
 from clouddesktop.model.access import Subject
@@ -219,7 +219,7 @@ async def test_an_operation_comes_with_its_progress(served: Served) -> None:
     )
     served.add_images(AN_IMAGE)
     served.database.write(
-        add_copy_operation,
+        add_operation,
         operation,
         compute_image=ComputeImage(id="debian12", folder_id=FOLDER_ID, source="s", location="l"),
         workflow_id=None,

@@ -24,8 +24,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
-    DeleteDesktopImageRequest,
     GetDesktopImageRequest,
+    UpdateDesktopImageRequest,
 )
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2 import GetDesktopRequest
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2_grpc import DesktopServiceStub
@@ -34,17 +34,16 @@ from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceSt
 
 from clouddesktop.api.calls import Call
 from clouddesktop.api.interceptors import CallLimit, TooManyCallsError
-from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.api.server import GrpcServer
 from clouddesktop.app.tls import prepare_tls
-from clouddesktop.copying.start import CopyStarter
 from clouddesktop.errors import FailedPreconditionError, UnavailableError
 from unit.api.serving import (
-    ADVERTISED,
     AN_IMAGE,
     FakeCopies,
     Served,
     details_of,
     make_database,
+    make_parts,
     make_tokens,
     metadata_of,
 )
@@ -250,8 +249,8 @@ async def test_what_is_not_served_says_so_with_its_name(served: Served) -> None:
     desktops: Any = DesktopServiceStub(served.channel)
     operations: Any = OperationServiceStub(served.channel)
     calls = {
-        "yandex.cloud.clouddesktop.v1.api.DesktopImageService.Delete": served.images.Delete(
-            DeleteDesktopImageRequest()
+        "yandex.cloud.clouddesktop.v1.api.DesktopImageService.Update": served.images.Update(
+            UpdateDesktopImageRequest()
         ),
         "yandex.cloud.clouddesktop.v1.api.DesktopService.Get": desktops.Get(GetDesktopRequest()),
         "yandex.cloud.operation.OperationService.Cancel": operations.Cancel(
@@ -330,12 +329,7 @@ async def test_an_address_in_use_is_an_error_that_names_it(served: Served) -> No
     second = GrpcServer(
         address=f"127.0.0.1:{served.port}",
         credentials=None,
-        parts=ApiParts(
-            database=served.database,
-            copies=cast("CopyStarter", served.copies),
-            tokens=served.tokens,
-            advertised=lambda: ADVERTISED,
-        ),
+        parts=make_parts(database=served.database, copies=served.copies, tokens=served.tokens),
     )
     with pytest.raises(UnavailableError, match=f"127.0.0.1:{served.port}"):
         await second.start()
@@ -352,12 +346,7 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
     server = GrpcServer(
         address="127.0.0.1:0",
         credentials=credentials,
-        parts=ApiParts(
-            database=database,
-            copies=cast("CopyStarter", FakeCopies()),
-            tokens=make_tokens(),
-            advertised=lambda: ADVERTISED,
-        ),
+        parts=make_parts(database=database, copies=FakeCopies(), tokens=make_tokens()),
     )
     port = await server.start()
     try:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from clouddesktop.catalog import copies, tables
+from clouddesktop.catalog import copies, sealing, tables
 from clouddesktop.catalog.chunks import find_known, find_places
 from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.copies import (
@@ -25,7 +25,7 @@ from clouddesktop.catalog.copies import (
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
 from clouddesktop.catalog.images import add_image, get_image
-from clouddesktop.catalog.operations import add_copy_operation, get_operation
+from clouddesktop.catalog.operations import add_operation, get_operation
 from clouddesktop.errors import AlreadyExistsError, Code, Failure, NotFoundError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
@@ -106,7 +106,7 @@ def begin(database: Database, name: str) -> CopyRun:
             done=False,
             image_id=f"image-{name}",
         )
-        add_copy_operation(connection, operation, compute_image=SOURCE, workflow_id=f"{name}-1")
+        add_operation(connection, operation, compute_image=SOURCE, workflow_id=f"{name}-1")
 
     database.write(accept)
     run = database.write(copies.begin_run, name)
@@ -127,7 +127,12 @@ def plan(database: Database, run: CopyRun, *, settled: bool = True) -> None:
 
 def publish(database: Database, run: CopyRun) -> None:
     database.write(
-        copies.record_manifest, run, manifest=MANIFEST, disk_size=5_000_000, storage_size=200
+        sealing.record_manifest,
+        run,
+        manifest=MANIFEST,
+        writer=run.operation_id,
+        disk_size=5_000_000,
+        storage_size=200,
     )
     database.write(copies.publish, run, manifest=MANIFEST)
 

@@ -18,6 +18,7 @@ from clouddesktop.store.codec import digest_of
 from clouddesktop.store.manifests import (
     ChunkDigests,
     DamagedManifestError,
+    ManifestBlob,
     ManifestStore,
     ManifestTooNewError,
     decode_manifest,
@@ -210,3 +211,27 @@ def test_the_format_does_not_change() -> None:
         chunks={number: digest_of(bytes([number])) for number in (0, 1, 3, 5)},
     )
     assert digest_of(encode_manifest(manifest)).hex() == FORMAT_DIGEST
+
+
+def test_blobs_of_one_manifest_do_not_touch(tmp_path: Path) -> None:
+    """Each writer has its own; any whole one answers, and a delete takes only the one it names."""
+    store = ManifestStore(open_store(f"file://{tmp_path}"))
+    manifest = Manifest(size=CHUNK_SIZE, chunk_size=CHUNK_SIZE, chunks={0: digest_of(b"a")})
+    digest = store.put(manifest, writer="one-1")
+    assert store.put(manifest, writer="two-1") == store.put(manifest) == digest
+    blobs = {ManifestBlob(digest, writer) for writer in ("", "one-1", "two-1")}
+    assert set(store.iter_blobs()) == blobs
+    assert len({store.size(each) for each in blobs}) == 1
+    (tmp_path / key_of(digest)).write_bytes(b"damaged")
+    (tmp_path / "manifests/README").write_bytes(b"foreign")
+    assert not store.is_whole(ManifestBlob(digest, ""))
+    assert encode_manifest(store.get(digest)) == encode_manifest(manifest)
+    store.delete(ManifestBlob(digest, "one-1"))
+    assert store.is_whole(ManifestBlob(digest, "two-1"))
+    store.delete(ManifestBlob(digest, "two-1"))
+    with pytest.raises(DamagedManifestError, match="too short"):
+        store.get(digest)
+    store.delete(ManifestBlob(digest, ""))
+    assert store.size(ManifestBlob(digest, "")) == 0
+    with pytest.raises(DamagedManifestError, match="missing"):
+        store.get(digest)

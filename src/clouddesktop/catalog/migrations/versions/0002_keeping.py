@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("manifests", sa.Column("blob", sa.Text(), nullable=False, server_default=""))
+    op.add_column("manifests", sa.Column("writer", sa.Text(), nullable=False, server_default=""))
     op.add_column("manifests", sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_images_manifest", "images", ["manifest"])
     op.add_column("operations", sa.Column("manifest", sa.LargeBinary(length=32), nullable=True))

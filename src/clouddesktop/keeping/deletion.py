@@ -1,0 +1,100 @@
+"""Deleting an image: one transaction, whatever its size; its content is left to the collector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.images import delete_image, get_image
+from clouddesktop.catalog.operations import (
+    add_operation,
+    find_earlier_operation,
+    find_running_operation,
+    remember_request,
+)
+from clouddesktop.errors import FailedPreconditionError
+from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.access import Subject
+from clouddesktop.model.image import ImageStatus
+from clouddesktop.model.operation import (
+    IdempotencyKey,
+    Operation,
+    OperationKind,
+    Phase,
+    Progress,
+)
+
+_DESCRIPTION = "Delete desktop image"
+
+
+class ImageBeingMadeError(FailedPreconditionError):
+    """A copy is making the image: it cannot be deleted before that has ended."""
+
+    reason = "IMAGE_BEING_MADE"
+
+
+class Deletions:
+    """Deletes images. `failpoint` is called at named places."""
+
+    def __init__(self, *, database: Database, failpoint: Callable[[str], None]) -> None:
+        self._database = database
+        self._failpoint = failpoint
+
+    async def delete(
+        self, image_id: str, *, subject: Subject, idempotency: IdempotencyKey | None
+    ) -> Operation:
+        """Delete an image; it is gone on return, and the operation is done.
+
+        Asked again with an idempotency key, it returns the first call's operation.
+
+        Raises:
+            NotFoundError: there is no such image.
+            ImageBeingMadeError: a copy is making it.
+            IdempotencyKeyReusedError: the key came with another request before.
+        """
+        self._failpoint("delete-begin")
+        operation = await self._database.awrite(_delete, image_id, subject, idempotency)
+        self._failpoint("delete-end")
+        return operation
+
+
+def _delete(
+    connection: sa.Connection,
+    image_id: str,
+    subject: Subject,
+    idempotency: IdempotencyKey | None,
+) -> Operation:
+    earlier = find_earlier_operation(connection, subject_id=subject.id, idempotency=idempotency)
+    if earlier is not None:
+        return earlier
+    image = get_image(connection, image_id)
+    if image.status is ImageStatus.CREATING:
+        operation_id = find_running_operation(connection, image_id)
+        raise ImageBeingMadeError(
+            f"Image {image_id} is being made by the operation {operation_id}.",
+            remedy="Wait until that operation is done, then delete the image.",
+            facts={
+                "resource_type": "Image",
+                "resource_id": image_id,
+                "operation_id": operation_id or "",
+            },
+        )
+    delete_image(connection, image_id)
+    now = datetime.now(tz=UTC)
+    operation = Operation(
+        id=new_id(Prefix.OPERATION),
+        kind=OperationKind.DELETE_IMAGE,
+        description=_DESCRIPTION,
+        created_at=now,
+        created_by=subject.id,
+        modified_at=now,
+        done=True,
+        image_id=image_id,
+        progress=Progress(phase=Phase.DONE),
+    )
+    add_operation(connection, operation)
+    remember_request(connection, operation, idempotency=idempotency)
+    return operation
