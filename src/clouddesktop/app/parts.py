@@ -20,7 +20,9 @@ from clouddesktop.delivery.export import Exports
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
+from clouddesktop.keeping.gc import Collector
 from clouddesktop.keeping.runs import Keeper
+from clouddesktop.model.keeping import RunKind
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
 from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
@@ -102,7 +104,10 @@ def built(
         workflows.launch()
         starter = CopyStarter(database=database, sources=sources, workflows=workflows)
         starter.resume_orphans()
-        keeper = Keeper(database=database, works={})
+        collector = Collector(
+            database=database, chunks=chunks, manifests=manifests, failpoint=failpoint
+        )
+        keeper = Keeper(database=database, works={RunKind.GC: collector.run})
         stack.callback(keeper.close, timeout_seconds=_KEEPER_SECONDS)
         keeper.launch()
         yield Parts(

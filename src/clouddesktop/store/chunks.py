@@ -93,6 +93,13 @@ class ChunkStore:
         for key in self._blobs.iter_keys(below):
             yield PackId(key.removeprefix(f"{_PACKS}/"))
 
+    def pack_size(self, pack_id: PackId) -> int:
+        """Give the size of a pack's blob in bytes, 0 if there is none."""
+        try:
+            return self._blobs.size(_key_of(pack_id))
+        except BlobNotFoundError:
+            return 0
+
     def delete_pack(self, pack_id: PackId) -> None:
         """Delete a pack, durably; one that is not there is fine."""
         self._blobs.delete(_key_of(pack_id))
