@@ -79,7 +79,7 @@ def built(
                 for name, url in settings.source.items()
             ]
         )
-        blobs = _open_own_store(settings.store or folder.store.resolve().as_uri(), database)
+        blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
         chunks = ChunkStore(blobs, failpoint=failpoint)
         manifests = ManifestStore(blobs)
         ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
@@ -126,7 +126,7 @@ def built(
         )
 
 
-def _open_own_store(url: str, database: Database) -> BlobStore:
+def open_own_store(url: str, database: Database) -> BlobStore:
     """Open the store whose chunks the database knows, and no other.
 
     A folder whose file system is not mounted looks like a new store, and lacks what is "known".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -84,6 +85,17 @@ def add_pack(
     return number
 
 
+def to_entry(row: sa.Row[*tuple[Any, ...]]) -> PackEntry:
+    """Take the entry out of a row that has the columns of the index."""
+    return PackEntry(
+        digest=Digest(row.digest),
+        codec=Codec(row.codec),
+        offset=row.offset,
+        stored_size=row.stored_size,
+        plain_size=row.plain_size,
+    )
+
+
 def _places(connection: sa.Connection, digests: Sequence[Digest]) -> Iterator[ChunkPlace]:
     rows = connection.execute(
         sa.select(
@@ -100,13 +112,7 @@ def _places(connection: sa.Connection, digests: Sequence[Digest]) -> Iterator[Ch
     for row in rows:
         yield ChunkPlace(
             pack_id=PackId(row.id),
-            entry=PackEntry(
-                digest=Digest(row.digest),
-                codec=Codec(row.codec),
-                offset=row.offset,
-                stored_size=row.stored_size,
-                plain_size=row.plain_size,
-            ),
+            entry=to_entry(row),
         )
 
 

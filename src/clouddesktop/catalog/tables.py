@@ -164,6 +164,8 @@ packs = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     # Whether chunks in it may be dead: at birth, and after a content that lists it is gone.
     sa.Column("dirty", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("verified_at", UtcDateTime),  # when a scrub last found all of it right
+    sa.Column("damage", sa.Text),  # what a scrub found wrong with it; none: nothing
     sa.Index(None, "operation_id"),
     sa.Index(None, "dirty"),
 )
@@ -178,6 +180,27 @@ chunks = sa.Table(  # the chunk index; can be rebuilt from the packs' tables of 
     sa.Column("stored_size", sa.Integer, nullable=False),
     sa.Column("plain_size", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+damaged_chunks = sa.Table(  # chunks that the index had and a scrub found damaged: quarantined
+    "damaged_chunks",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("pack", sa.Text, nullable=False, index=True),  # PackId; the rest as in the index
+    sa.Column("codec", sa.SmallInteger, nullable=False),
+    sa.Column("offset", sa.Integer, nullable=False),
+    sa.Column("stored_size", sa.Integer, nullable=False),
+    sa.Column("plain_size", sa.Integer, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("found_at", UtcDateTime, nullable=False),
+)
+
+store_keys = sa.Table(  # keys that bytes in the store may be encrypted by
+    "store_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key_check", sa.LargeBinary, nullable=False),  # tells keys of one id apart
+    sa.Column("first_used_at", UtcDateTime, nullable=False),
 )
 
 copy_ranges = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, decode, digest_of
 from clouddesktop.store.packs import DamagedPackError, PackEntry, read_table
 
 _PACKS = "packs"
+_PACK_KEY = re.compile(rf"{_PACKS}(/[A-Za-z0-9][A-Za-z0-9._-]*){{2}}")
 
 _READ_SIZE = 8 << 20
 """Bytes that one read takes at most, chunks of a larger size apart."""
@@ -91,7 +93,15 @@ class ChunkStore:
         """Go through the packs, or those whose ids begin with `prefix` and a slash, in no order."""
         below = f"{_PACKS}/{prefix}" if prefix else _PACKS
         for key in self._blobs.iter_keys(below):
-            yield PackId(key.removeprefix(f"{_PACKS}/"))
+            if _PACK_KEY.fullmatch(key):  # else it is somebody else's, such as a file manager's
+                yield PackId(key.removeprefix(f"{_PACKS}/"))
+
+    def size(self, pack_id: PackId) -> int:
+        """Give the size of a pack in bytes, 0 if there is none."""
+        try:
+            return self._blobs.size(_key_of(pack_id))
+        except BlobNotFoundError:
+            return 0
 
     def pack_size(self, pack_id: PackId) -> int:
         """Give the size of a pack's blob in bytes, 0 if there is none."""

@@ -1,0 +1,39 @@
+"""Rebuilding the chunk index of a data folder whose server does not run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from clouddesktop.app.bootstrap import DataFolder
+from clouddesktop.app.parts import open_own_store
+from clouddesktop.catalog.engine import Database
+from clouddesktop.config import Settings
+from clouddesktop.keeping.rebuilding import Rebuild, Rebuilder
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+
+
+def rebuild_index(settings: Settings, *, report: Callable[[int], None]) -> Rebuild:
+    """Rebuild the index, as Rebuilder.run does, while no server can start.
+
+    Raises:
+        DataFolderInUseError: the server runs.
+        AnotherStoreError: the database belongs to another store.
+        DataLossError: as Rebuilder.run says.
+    """
+    os.umask(0o077)
+    folder = DataFolder(root=settings.data_dir.absolute())
+    with ExitStack() as stack:
+        stack.enter_context(folder.held())
+        database = Database(settings.database or f"sqlite:///{folder.database.resolve()}")
+        stack.callback(database.close)
+        database.migrate()
+        blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
+        return Rebuilder(
+            database=database,
+            chunks=ChunkStore(blobs),
+            manifests=ManifestStore(blobs),
+            report=report,
+        ).run()
