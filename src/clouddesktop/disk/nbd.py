@@ -20,6 +20,7 @@ from clouddesktop.disk.errors import (
 from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.libnbd import STATE_ZERO, NbdConnection, NbdFaultError
 from clouddesktop.disk.qemu import QemuNbd
+from clouddesktop.disk.sandbox import SandboxPolicy, choose_sandbox
 from clouddesktop.errors import CloudDesktopError, UnavailableError
 from clouddesktop.model.manifest import Extent
 
@@ -30,6 +31,7 @@ _DISK_BYTES_PER_CPU_SECOND = (
     1 << 20
 )  # a hundredth of what unpacking takes: ends what runs wild, no more
 _PREFIX = re.compile(r"^qemu-nbd: (Failed to blk_new_open '.*?': )?", re.DOTALL)
+_OTHER_FILE = re.compile(r"Could not open '(?!/proc/self/fd/\d+')")
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 _HUNG_UP = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ESHUTDOWN, 0})
 
@@ -104,7 +106,12 @@ class NbdDisk:
 
 @contextmanager
 def open_nbd_disk(
-    file: DiskFile, *, driver: str, readers: int, size_hint: int
+    file: DiskFile,
+    *,
+    driver: str,
+    readers: int,
+    size_hint: int,
+    sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
 ) -> Iterator[NbdDisk]:
     """Open a file of the format `driver` for `readers` threads; `size_hint` is the disk's size.
 
@@ -114,12 +121,19 @@ def open_nbd_disk(
         DiskUnreadableError: the process may not open the file again.
         UnsafeDiskError: it made QEMU open another file, so it was changed since it was probed.
         MissingProgramError: qemu-nbd or libnbd is not installed.
+        SandboxUnavailableError: QEMU cannot be locked in here, and `sandbox` says that it has to.
         UnavailableError: the process was ended from outside, or did not answer.
         CloudDesktopError: whatever the file raises when it is read, then and later.
     """
     name = file.name
     cpu_seconds = _BASE_CPU_SECONDS + size_hint // _DISK_BYTES_PER_CPU_SECOND
-    with QemuNbd(file, driver=driver, readers=readers, cpu_seconds=cpu_seconds) as server:
+    with QemuNbd(
+        file,
+        driver=driver,
+        readers=readers,
+        cpu_seconds=cpu_seconds,
+        sandbox=choose_sandbox(sandbox),
+    ) as server:
         disk = NbdDisk(_negotiate(server, name), server=server, name=name)
         try:
             _check_confined(server, name)
@@ -169,12 +183,16 @@ def _check_confined(server: QemuNbd, name: str) -> None:
             facts={"file": name},
         ) from error
     if not is_confined:
-        raise UnsafeDiskError(
-            f"The disk {name} is unsafe to read: it was changed while it was opened, "
-            "and refers to another file now.",
-            remedy="Find out who writes to the file.",
-            facts={"file": name},
-        )
+        raise _unsafe(name)
+
+
+def _unsafe(name: str) -> UnsafeDiskError:
+    return UnsafeDiskError(
+        f"The disk {name} is unsafe to read: it was changed while it was opened, "
+        "and refers to another file now.",
+        remedy="Find out who writes to the file.",
+        facts={"file": name},
+    )
 
 
 def _ended(server: QemuNbd, name: str) -> CloudDesktopError:
@@ -185,6 +203,8 @@ def _ended(server: QemuNbd, name: str) -> CloudDesktopError:
     text = server.messages
     facts = {"file": name, "exit_status": str(status), "qemu": text}
     words = _in_words(server)
+    if _OTHER_FILE.search(text):
+        return _unsafe(name)
     if "Failed to get" in text and "lock" in text:
         return DiskInUseError(
             f"The disk {name} is in use: another program has it open for writing{words}.",

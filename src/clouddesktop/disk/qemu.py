@@ -9,21 +9,19 @@
 The clients connect before the program starts: their first answer comes when it is ready, and an
 error when it has ended, so nothing is polled. The socket's name is gone before the program starts.
 The program ends by itself when the last client hangs up, and is killed when this process dies.
+What it is locked in by: `disk.sandbox`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
-import shutil
 import socket
 import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,26 +29,27 @@ from types import TracebackType
 from typing import Any, Self
 
 from clouddesktop.disk.bridge import NbdBridge
-from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.file import DiskFile, FileWindow
+from clouddesktop.disk.sandbox import Sandbox, find_qemu_nbd, keep_fd, make_command, open_filter
 from clouddesktop.errors import UnavailableError
 
-_MEMORY_LIMIT = 2 << 30  # bytes of address space; the cache of its tables takes 32 MiB at most
 _SECTOR_SIZE = 512
-_FIRST_FREE_FD = 10  # socket activation wants the listener as descriptor 3
 _STDERR_SIZE = 8 << 10
-_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ACTIVATE = (
-    # Only from here on would the death of our process be noticed: it may have happened before.
-    'test "$PPID" = "$1" || exit 1; shift; '
-    'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&0 0</dev/null'
-)
+_KILLED = 128  # and the signal's number: how bwrap tells of it
 
 
 class QemuNbd:
     """A running qemu-nbd and the sockets that are connected to it; a context manager."""
 
-    def __init__(self, file: DiskFile, *, driver: str, readers: int, cpu_seconds: int) -> None:
+    def __init__(
+        self,
+        file: DiskFile,
+        *,
+        driver: str,
+        readers: int,
+        cpu_seconds: int,
+        sandbox: Sandbox | None,
+    ) -> None:
         """Start it on an open file of the format `driver`; `clients` then has a socket per reader.
 
         Raises:
@@ -59,8 +58,18 @@ class QemuNbd:
         """
         with ExitStack() as stack:
             self._image = _share(file, stack)
-            self._command = _command_of(
-                self._image.node, driver=driver, readers=readers, cpu_seconds=cpu_seconds
+            self._filter_fd = None if sandbox is None else open_filter(sandbox)
+            if self._filter_fd is not None:
+                stack.callback(os.close, self._filter_fd)
+            # The format is named, and so is "no backing file", whatever the header says.
+            node = {"driver": driver, "backing": None, "file": self._image.node}
+            self._command, self._environment = make_command(
+                find_qemu_nbd(),
+                ["--read-only", f"--shared={readers}", f"json:{json.dumps(node)}"],
+                sandbox=sandbox,
+                image_fd=self._image.fd if self._image.bridge is None else None,
+                filter_fd=self._filter_fd,
+                cpu_seconds=cpu_seconds,
             )
             self._listener, self.clients = _connect(readers)
             for each in (self._listener, *self.clients):
@@ -104,12 +113,20 @@ class QemuNbd:
 
     @property
     def pid(self) -> int:
-        return self._running.pid
+        """The program's own, once it answers; in a sandbox it is a child of what was started."""
+        pid = self._running.pid
+        if self._filter_fd is None:
+            return pid
+        [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
 
     @property
     def exit_status(self) -> int | None:
         """None while it runs, as far as is known; negative: the signal that ended it."""
-        return self._running.returncode
+        status = self._running.returncode
+        if status is not None and status > _KILLED:
+            return _KILLED - status
+        return status
 
     @property
     def messages(self) -> str:
@@ -156,8 +173,10 @@ class QemuNbd:
                     stdin=self._listener.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    pass_fds=(self._image.fd,),
-                    env={"PATH": _SEARCH_PATH, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
+                    pass_fds=[
+                        each for each in (self._image.fd, self._filter_fd) if each is not None
+                    ],
+                    env=self._environment,
                     cwd="/",
                 )
             assert self._process.stderr is not None  # noqa: S101  (a pipe was asked for)
@@ -226,42 +245,9 @@ def _share(file: DiskFile, stack: ExitStack) -> _Shared:
 
 
 def _inheritable(fd: int, stack: ExitStack) -> int:
-    """Give it a number that is free in the other process, too."""
-    number = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+    number = keep_fd(fd)
     stack.callback(os.close, number)
     return number
-
-
-def _command_of(
-    node: dict[str, Any], *, driver: str, readers: int, cpu_seconds: int
-) -> Sequence[str]:
-    # The format is named, and so is "no backing file", whatever the header says.
-    image = {"driver": driver, "backing": None, "file": node}
-    program = _find("qemu-nbd")
-    if program is None:
-        raise MissingProgramError(
-            "The program qemu-nbd, which reads qcow2 disks, is not installed.",
-            remedy="Install it: `apt-get install qemu-utils libnbd0` on Debian and Ubuntu.",
-            facts={"packages": "qemu-utils, libnbd0"},
-        )
-    command = []
-    if prlimit := _find("prlimit"):
-        limits = [f"--as={_MEMORY_LIMIT}", f"--cpu={cpu_seconds}", "--core=0", "--fsize=0"]
-        command += [prlimit, *limits]
-    if setpriv := _find("setpriv"):
-        command += [setpriv, "--no-new-privs", "--pdeathsig", "KILL"]
-    return [
-        *command,
-        *("/bin/sh", "-c", _ACTIVATE, "qemu-nbd", str(os.getpid())),
-        program,
-        "--read-only",
-        f"--shared={readers}",
-        f"json:{json.dumps(image)}",
-    ]
-
-
-def _find(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path=_SEARCH_PATH)
 
 
 def _connect(count: int) -> tuple[socket.socket, list[socket.socket]]:
