@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="NAME=URL of each place where compute images lie."
     )
     workers: int = Field(2, ge=1, le=64, description="Copies that run at a time in this process.")
+    sandbox: Literal["required", "preferred"] = Field(
+        "required", description="Whether disks that need QEMU are read where it has no sandbox."
+    )
     config: Path | None = Field(None, description="A TOML file with these settings.")
     names: tuple[str, ...] = Field(
         (), description="Further host names of this server, for its certificate and token audience."

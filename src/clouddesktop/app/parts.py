@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder
@@ -17,6 +19,8 @@ from clouddesktop.config import Settings
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.delivery.export import Exports
+from clouddesktop.disk.errors import MissingProgramError
+from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
@@ -28,6 +32,8 @@ from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.workflow.engine import WorkflowEngine
+
+_log = structlog.get_logger(__name__)
 
 EXECUTOR_ID = "embedded"
 """Constant, so that a restart takes its workflows up again; the folder's lock keeps it unique."""
@@ -73,18 +79,14 @@ def built(
         database = Database(settings.database or f"sqlite:///{folder.database.resolve()}")
         stack.callback(database.close)
         default = prepare_catalogue(database, folder)
-        sources = SourceCatalogue(
-            [
-                parse_source(name=name, url=url, folder_id=default.id)
-                for name, url in settings.source.items()
-            ]
-        )
+        sources = _make_sources(settings, default)
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
         chunks = ChunkStore(blobs, failpoint=failpoint)
         manifests = ManifestStore(blobs)
         ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
         threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
         stack.callback(threads.shutdown, cancel_futures=True)
+        threads.submit(_report_sandbox)
         workflows = WorkflowEngine(
             database_url=database.url,
             executor_id=EXECUTOR_ID,
@@ -98,6 +100,7 @@ def built(
             manifests=manifests,
             threads=threads,
             ranges_at_once=ranges_at_once,
+            sandbox=SandboxPolicy(settings.sandbox),
             failpoint=failpoint,
         )
         workflows.register(COPY_IMAGE, copy_workflow.run)
@@ -124,6 +127,25 @@ def built(
             workflows=workflows,
             keeper=keeper,
         )
+
+
+def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
+    return SourceCatalogue(
+        [
+            parse_source(name=name, url=url, folder_id=folder.id)
+            for name, url in settings.source.items()
+        ]
+    )
+
+
+def _report_sandbox() -> None:
+    """Say once, at the start, whether QEMU can be locked in; that takes a moment to find out."""
+    try:
+        why = explain_missing_sandbox()
+    except MissingProgramError as error:
+        why = error.message
+    if why:
+        _log.warning("no sandbox for QEMU: see the setting sandbox", why=why)
 
 
 def open_own_store(url: str, database: Database) -> BlobStore:

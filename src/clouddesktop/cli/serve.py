@@ -63,6 +63,14 @@ def serve(
             help="A further host name of this server, for its certificate; may be repeated.",
         ),
     ] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            help="required: refuse disks that need QEMU where it cannot be locked in; "
+            "preferred: read them all the same. Default: required.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A TOML file with these settings.")
     ] = None,
@@ -80,6 +88,7 @@ def serve(
         source=source or None,
         workers=workers,
         names=tuple(names) if names else None,
+        sandbox=sandbox,
         config=config,
     )
     raise typer.Exit(run_server(settings))

@@ -11,6 +11,7 @@ from typing import Self
 from clouddesktop.catalog.copies import RunReplacedError
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
+from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.source.folder import SourceFile
@@ -24,12 +25,18 @@ class CopySession:
     """
 
     def __init__(
-        self, *, sources: SourceCatalogue, compute_image: ComputeImage, readers: int
+        self,
+        *,
+        sources: SourceCatalogue,
+        compute_image: ComputeImage,
+        readers: int,
+        sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
     ) -> None:
         """Prepare for `readers` threads that read at a time."""
         self._sources = sources
         self._compute_image = compute_image
         self._readers = readers
+        self._sandbox = sandbox
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._opened: tuple[SourceFile, Disk] | None = None
@@ -50,7 +57,9 @@ class CopySession:
             if self._opened is None:
                 with ExitStack() as stack:
                     file = stack.enter_context(self._sources.open_file(self._compute_image))
-                    disk = stack.enter_context(open_disk(LocalFile(file.fd), readers=self._readers))
+                    disk = stack.enter_context(
+                        open_disk(LocalFile(file.fd), readers=self._readers, sandbox=self._sandbox)
+                    )
                     self._stack = stack.pop_all()
                 self._opened = file, disk
             opened = self._opened

@@ -16,6 +16,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
+from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
@@ -39,6 +40,7 @@ class CopyWorkflow:
         manifests: ManifestStore,
         threads: Executor,
         ranges_at_once: int,
+        sandbox: SandboxPolicy,
         failpoint: Callable[[str], None],
     ) -> None:
         self._database = database
@@ -47,6 +49,7 @@ class CopyWorkflow:
         self._manifests = manifests
         self._threads = threads
         self._ranges_at_once = ranges_at_once
+        self._sandbox = sandbox
         self._failpoint = failpoint
 
     async def run(self, steps: Steps, operation_id: str) -> None:
@@ -63,7 +66,10 @@ class CopyWorkflow:
             run=run.epoch,
         )
         with CopySession(
-            sources=self._sources, compute_image=run.compute_image, readers=self._ranges_at_once
+            sources=self._sources,
+            compute_image=run.compute_image,
+            readers=self._ranges_at_once,
+            sandbox=self._sandbox,
         ) as session:
             stages = CopyStages(
                 run=run,

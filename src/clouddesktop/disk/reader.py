@@ -12,6 +12,7 @@ from clouddesktop.disk.nbd import open_nbd_disk
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.raw import RawDisk
+from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.model.manifest import Extent
 
 
@@ -42,7 +43,9 @@ MAX_DISK_SIZE = 64 << 40
 
 
 @contextmanager
-def open_disk(file: DiskFile, *, readers: int) -> Iterator[Disk]:
+def open_disk(
+    file: DiskFile, *, readers: int, sandbox: SandboxPolicy = SandboxPolicy.REQUIRED
+) -> Iterator[Disk]:
     """Open the disk in a file, once it is found safe and whole.
 
     `readers` threads can read at a time without waiting for each other. The file stays the
@@ -61,7 +64,11 @@ def open_disk(file: DiskFile, *, readers: int) -> Iterator[Disk]:
             disk_size = check_qcow2(file)
             _check_size(file, disk_size)
             with open_nbd_disk(
-                file, driver=DiskFormat.QCOW2, readers=readers, size_hint=disk_size
+                file,
+                driver=DiskFormat.QCOW2,
+                readers=readers,
+                size_hint=disk_size,
+                sandbox=sandbox,
             ) as disk:
                 yield disk
 
