@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     sandbox: Literal["required", "preferred"] = Field(
         "required", description="Whether disks that need QEMU are read where it has no sandbox."
     )
+    collect_after: int = Field(
+        3600, ge=0, description="Seconds of garbage before a collection by itself; 0: never."
+    )
     config: Path | None = Field(None, description="A TOML file with these settings.")
     names: tuple[str, ...] = Field(
         (), description="Further host names of this server, for its certificate and token audience."

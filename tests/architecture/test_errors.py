@@ -15,7 +15,7 @@ from clouddesktop.errors import CloudDesktopError, Code, Failure, InternalError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 
-FROM_THE_WIRE = {"CallError", "OperationFailedError"}
+FROM_THE_WIRE = {"CallError", "OperationFailedError", "RunFailedError"}
 """Carry what a server said: they are built from that, and their reason is the server's."""
 
 

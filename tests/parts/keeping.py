@@ -200,7 +200,10 @@ class Folderful:
         run = self.begin_copy(name)
         for index, first in enumerate(range(0, len(letters), per_range)):
             self.store_range(run, index, first, letters[first : first + per_range])
-        self.database.write(copies.publish, run, manifest=self.seal(run, len(letters)))
+        self.publish(run, self.seal(run, len(letters)))
+
+    def publish(self, run: CopyRun, manifest: Digest) -> None:
+        self.database.write(copies.publish, run, manifest=manifest)
 
     def delete(self, name: str) -> None:
         self.database.write(delete_image, f"e3v{name}")

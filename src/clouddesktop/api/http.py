@@ -51,14 +51,17 @@ class TooManyDownloadsError(ResourceExhaustedError):
     reason = "TOO_MANY_DOWNLOADS"
 
 
-def build_http_app(*, exports: Exports, tokens: TokenService) -> Starlette:
-    """Build the ASGI application; its threads end with the interpreter."""
+def build_http_app(
+    *, exports: Exports, tokens: TokenService, further: Iterable[Route] = ()
+) -> Starlette:
+    """Build the ASGI application with `further` routes; its threads end with the interpreter."""
     delivery = _Delivery(exports=exports, tokens=tokens)
     app = Starlette(
         routes=[
             Route("/delivery/v1/images/{image_id}/extents", delivery.get_extents),
             Route("/delivery/v1/images/{image_id}/disk", delivery.get_disk),
             Route("/healthz", _get_health),
+            *further,
         ],
         exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(HttpEdge)],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
+from clouddesktop.app.keeping import KeepingParts, keeping
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder
 from clouddesktop.catalog.installation import STORE_ID, settle_fact
@@ -23,10 +24,6 @@ from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
-from clouddesktop.keeping.deletion import Deletions
-from clouddesktop.keeping.gc import Collector
-from clouddesktop.keeping.runs import Keeper
-from clouddesktop.model.keeping import RunKind
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
 from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
@@ -41,9 +38,6 @@ EXECUTOR_ID = "embedded"
 _MOST_RANGES = 4
 """Each takes some 50 MiB when nothing compresses: six made the process exceed 400 MiB."""
 
-_KEEPER_SECONDS = 10
-"""How long a stopping server waits for the keeper to let go of what it does."""
-
 Failpoint = Callable[[str], None]
 
 
@@ -54,11 +48,10 @@ class Parts:
     database: Database
     default_folder: Folder
     starter: CopyStarter
-    deletions: Deletions
     tokens: TokenService
     exports: Exports
     workflows: WorkflowEngine
-    keeper: Keeper
+    keeping: KeepingParts
 
 
 class AnotherStoreError(FailedPreconditionError):
@@ -107,25 +100,23 @@ def built(
         workflows.launch()
         starter = CopyStarter(database=database, sources=sources, workflows=workflows)
         starter.resume_orphans()
-        collector = Collector(
-            database=database, chunks=chunks, manifests=manifests, failpoint=failpoint
+        keeping_parts = stack.enter_context(
+            keeping(
+                database=database,
+                chunks=chunks,
+                manifests=manifests,
+                collect_after_seconds=settings.collect_after,
+                failpoint=failpoint,
+            )
         )
-        keeper = Keeper(database=database, works={RunKind.GC: collector.run})
-        stack.callback(keeper.close, timeout_seconds=_KEEPER_SECONDS)
-        keeper.launch()
         yield Parts(
             database=database,
             default_folder=default,
             starter=starter,
-            deletions=Deletions(database=database, failpoint=failpoint),
-            tokens=TokenService(
-                signing_key=prepare_token_seed(folder),
-                find_key=lambda key_id: database.read(find_key, key_id),
-                audiences=names,
-            ),
+            tokens=_make_tokens(database, folder, names),
             exports=Exports(database=database, chunks=chunks, manifests=manifests),
             workflows=workflows,
-            keeper=keeper,
+            keeping=keeping_parts,
         )
 
 
@@ -146,6 +137,14 @@ def _report_sandbox() -> None:
         why = error.message
     if why:
         _log.warning("no sandbox for QEMU: see the setting sandbox", why=why)
+
+
+def _make_tokens(database: Database, folder: DataFolder, names: set[str]) -> TokenService:
+    return TokenService(
+        signing_key=prepare_token_seed(folder),
+        find_key=lambda key_id: database.read(find_key, key_id),
+        audiences=names,
+    )
 
 
 def open_own_store(url: str, database: Database) -> BlobStore:

@@ -16,6 +16,7 @@ import uvloop
 
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.api.store_http import store_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
 from clouddesktop.app.http_server import HttpServer
@@ -94,7 +95,16 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         http = HttpServer(
-            build_http_app(exports=self._parts.exports, tokens=self._parts.tokens),
+            build_http_app(
+                exports=self._parts.exports,
+                tokens=self._parts.tokens,
+                further=store_routes(
+                    database=self._parts.database,
+                    keeper=self._parts.keeping.keeper,
+                    meter=self._parts.keeping.meter,
+                    tokens=self._parts.tokens,
+                ),
+            ),
             listener=self._http_address.listen(),
             tls=self._tls,
         )
@@ -104,7 +114,7 @@ class _Server:
             parts=ApiParts(
                 database=self._parts.database,
                 copies=self._parts.starter,
-                deletions=self._parts.deletions,
+                deletions=self._parts.keeping.deletions,
                 tokens=self._parts.tokens,
                 advertised=lambda: self._advertised,
             ),
@@ -148,6 +158,7 @@ class _Server:
             try:
                 await asyncio.to_thread(self._parts.workflows.resume_lost)
                 await asyncio.to_thread(self._parts.starter.resume_orphans)
+                await asyncio.to_thread(self._parts.keeping.idle_collections.look)
             except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
 

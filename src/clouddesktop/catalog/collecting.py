@@ -132,6 +132,12 @@ def list_packs(connection: sa.Connection, *, limit: int, after: int = 0) -> list
     return _to_packs(connection.execute(_packs_after(after, limit)))
 
 
+def list_pinned_packs(connection: sa.Connection, numbers: Sequence[int]) -> set[int]:
+    """Pick out the packs that running copies rely on."""
+    query = sa.select(operation_packs.c.pack).where(operation_packs.c.pack.in_(numbers))
+    return set(connection.scalars(query))
+
+
 def load_chunks(
     connection: sa.Connection, numbers: Sequence[int]
 ) -> dict[Digest, tuple[int, int, int]]:

@@ -36,7 +36,7 @@ app = typer.Typer(
 app.command("serve", help=serve.HELP)(serve.serve)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
-app.add_typer(store.app, name="store", help="The store of all images' bytes.")
+app.add_typer(store.app, name="store", help="The store: what it holds, and giving space back.")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -56,6 +56,14 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Copies that run at a time. Default: 2.")
     ] = None,
+    collect_after: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long there is garbage before a collection starts by itself; 0: never. "
+            "Default: 3600.",
+        ),
+    ] = None,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,6 +95,7 @@ def serve(
         store=store,
         source=source or None,
         workers=workers,
+        collect_after=collect_after,
         names=tuple(names) if names else None,
         sandbox=sandbox,
         config=config,

@@ -19,17 +19,13 @@ from clouddesktop.keeping.tally import Tally
 from clouddesktop.model.manifest import RANGE_SIZE
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.codec import Buffer, Codec, encode
-from clouddesktop.store.packs import PackEntry, PackWriter
+from clouddesktop.store.packs import PackEntry, PackWriter, overhead_of
 
 _READ_AT_ONCE = 32
 """Chunks read at a time: 8 MiB of plain bytes."""
 
 _MOST_PACKS = 64
 """Packs that one new pack stands for at most, so that the transaction stays short."""
-
-_FIXED_OVERHEAD = 72
-_ENTRY_OVERHEAD = 52
-"""Bytes of a pack that hold no chunks (store/packs.py)."""
 
 _Encoded = tuple[Digest, Codec, Buffer, int]
 
@@ -40,7 +36,7 @@ def live_share(judgement: Judgement, examination: PackExamination) -> float:
     The rest is of dead chunks, or of chunks that another copy had stored before.
     """
     known = len(judgement.live) + len(judgement.dead)
-    payload = judgement.pack.size - _FIXED_OVERHEAD - known * _ENTRY_OVERHEAD
+    payload = judgement.pack.size - overhead_of(known)
     live_size = examination.stored_size(judgement.live)
     return live_size / payload if payload > live_size else float(live_size > 0)
 

@@ -18,6 +18,13 @@ class RunKind(StrEnum):
     SCRUB = "scrub"
 
 
+RUN_OPTIONS: Mapping[RunKind, Mapping[str, type]] = {
+    RunKind.GC: {"dry_run": bool, "keep_unknown": bool},
+    RunKind.SCRUB: {},
+}
+"""The options that a run of each kind takes, and the types of their JSON values."""
+
+
 class RunState(StrEnum):
     """Where a run stands; the first two go on, also after a restart of the server."""
 

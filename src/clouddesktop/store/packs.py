@@ -39,6 +39,11 @@ _MAX_ENTRIES = 1 << 20
 """A table of 52 MiB; ours are of some hundred entries."""
 
 
+def overhead_of(entries: int) -> int:
+    """Give the bytes that a pack with so many chunks takes beside their stored bytes."""
+    return _HEADER.size + _FOOTER.size + entries * _ENTRY.size
+
+
 class DamagedPackError(DataLossError):
     """A pack's table of contents cannot be trusted."""
 

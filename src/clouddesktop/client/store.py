@@ -1,0 +1,182 @@
+"""The store behind a server: what it holds, and the runs that collect and scrub it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from google.protobuf.json_format import ParseDict, ParseError
+from google.rpc.status_pb2 import Status
+
+from clouddesktop.client.calls import CallError, failure_of_status, to_http_error
+from clouddesktop.client.connection import Connection
+from clouddesktop.client.operations import WAIT_SECONDS, WaitTimeoutError
+from clouddesktop.client.profile import ProfileError
+from clouddesktop.errors import Code, DataLossError, Failure
+
+POLL_SECONDS = 0.5
+_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
+"""Figures of a large store take their time."""
+
+Run = Mapping[str, Any]
+"""A run as the server's JSON has it (docs/keeping.md)."""
+
+
+class RunFailedError(CallError):
+    """A run of the keeper ended with an error; `run` is its last state."""
+
+    reason = "RUN_FAILED"
+
+    def __init__(self, run: Run) -> None:
+        status = Status()
+        try:
+            ParseDict(run.get("error", {}), status, ignore_unknown_fields=True)
+        except ParseError:
+            status = Status(code=Code.UNKNOWN)
+        failure, request_id = failure_of_status(status)
+        super().__init__(failure.message, failure=failure, request_id=request_id)
+        self.run = run
+
+
+class StoreConnection:
+    """The calls about a server's store; made by `open_store_connection`.
+
+    All of them send a token and get a new one when the server refuses it.
+
+    Raises:
+        CallError: the server refused, or was out of reach.
+    """
+
+    def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:
+        self._tokens = connection.tokens
+        self._http = http
+
+    async def get_stats(self) -> Mapping[str, Any]:
+        """Get what the store holds; takes a while in a large store."""
+        return await self._call("GET", "/store/v1/stats")
+
+    async def start_run(self, kind: str, **options: Any) -> Run:
+        """Start a run, `gc` or `scrub`; it begins when its turn comes."""
+        return await self._call("POST", "/store/v1/runs", {"kind": kind, **options})
+
+    async def get_run(self, run_id: str) -> Run:
+        return await self._call("GET", f"/store/v1/runs/{quote(run_id, safe='')}")
+
+    async def list_runs(self, *, limit: int) -> list[Run]:
+        """List the latest runs, the newest first."""
+        runs = (await self._call("GET", f"/store/v1/runs?limit={limit}")).get("runs", [])
+        return list(runs)
+
+    async def stop_run(self, run_id: str) -> Run:
+        """Have a run end before its work is done; look again for its end."""
+        return await self._call("POST", f"/store/v1/runs/{quote(run_id, safe='')}:stop")
+
+    async def wait_run(
+        self,
+        run_id: str,
+        *,
+        on_progress: Callable[[Run], None] = lambda _run: None,
+        on_outage: Callable[[CallError], None] = lambda _error: None,
+        timeout_seconds: float = WAIT_SECONDS,
+    ) -> Run:
+        """Wait until the run has ended, and return it.
+
+        Once it has been seen, a server that is out of reach does not end the wait.
+
+        Raises:
+            RunFailedError: it ended with an error.
+            WaitTimeoutError: it has not ended in time; it goes on at the server.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        is_seen = False
+        while True:
+            try:
+                run = await self.get_run(run_id)
+            except CallError as error:
+                if not is_seen or error.code is not Code.UNAVAILABLE:
+                    raise
+                on_outage(error)
+            else:
+                is_seen = True
+                on_progress(run)
+                if run.get("state") not in {"waiting", "running"}:
+                    if run.get("state") == "failed":
+                        raise RunFailedError(run)
+                    return run
+            if time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"The run {run_id} has not ended after {timeout_seconds:g} s; it goes on.",
+                    remedy=f"`clouddesktop store wait {run_id}` goes on waiting.",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        for is_last in (self._tokens is None, True):
+            token = await self._tokens.get() if self._tokens is not None else ""
+            try:
+                response = await self._http.request(
+                    method,
+                    path,
+                    json=body,
+                    headers={"authorization": f"Bearer {token}"} if token else {},
+                )
+            except httpx.TransportError as cause:
+                raise _unreachable(str(self._http.base_url), cause) from cause
+            answer = _read_json(response)
+            if response.is_success:
+                if not isinstance(answer, dict):
+                    raise DataLossError(f"The answer of {response.url} makes no sense.")
+                return answer
+            error = to_http_error(answer, url=str(response.url), http_status=response.status_code)
+            if error.code is not Code.UNAUTHENTICATED or is_last or self._tokens is None:
+                raise error
+            self._tokens.forget(token)
+        raise AssertionError("The last round returns or raises.")
+
+
+@asynccontextmanager
+async def open_store_connection(connection: Connection) -> AsyncIterator[StoreConnection]:
+    """Open the calls about the store of the server that `connection` leads to.
+
+    Raises:
+        ProfileError: the profile does not say where HTTPS is.
+    """
+    profile = connection.profile
+    if not profile.rest:
+        raise ProfileError(
+            "The profile has no key `rest` with the server's base URL.",
+            remedy="Restore the profile.yaml that `clouddesktop serve` wrote.",
+        )
+    async with httpx.AsyncClient(
+        base_url=profile.rest,
+        verify=False if profile.is_plaintext else profile.make_ssl_context(),
+        timeout=_TIMEOUT,
+        trust_env=not profile.is_loopback,  # no proxy leads to this machine
+    ) as http:
+        yield StoreConnection(connection, http)
+
+
+def _read_json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _unreachable(base_url: str, cause: httpx.TransportError) -> CallError:
+    said = (str(cause) or type(cause).__name__).rstrip(".")
+    failure = Failure(
+        code=Code.UNAVAILABLE,
+        reason="UNAVAILABLE",
+        message=f"The server at {base_url} cannot be reached: {said}.",
+        remedy="Check that `clouddesktop serve` runs there, and that `rest` and `ca` of the "
+        "profile are its own.",
+    )
+    return CallError(failure.message, failure=failure, is_from_server=False)
