@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 from clouddesktop.catalog.chunks import find_places
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.images import get_image
-from clouddesktop.errors import DataLossError, FailedPreconditionError
+from clouddesktop.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+)
 from clouddesktop.ids import Digest
+from clouddesktop.model.frame import MOST_SPAN, Frame, most_chunks
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.manifest import Extent, Manifest
-from clouddesktop.store.chunks import ChunkPlace, ChunkStore
+from clouddesktop.store.chunks import ChunkPlace, ChunkStore, MissingPackError
 from clouddesktop.store.manifests import ManifestStore
 
 _OPEN_MANIFESTS = 4
 """Manifests kept in memory: a client reads in many requests. One of a full 64 GiB takes 8 MiB."""
 
 _ZEROS = memoryview(bytes(1 << 20))
+
+Piece = TypeVar("Piece")
 
 
 class ImageNotReadyError(FailedPreconditionError):
@@ -51,6 +60,11 @@ class ImageReader:
     def size(self) -> int:
         """The disk's size in bytes."""
         return self._manifest.size
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of each chunk but the disk's last."""
+        return self._manifest.chunk_size
 
     def iter_extents(self) -> Iterator[Extent]:
         """Go through the data, in whole chunks, neighbours as one; the rest of the disk is zero."""
@@ -90,26 +104,34 @@ class ImageReader:
                 pieces.extend(_zeros(end - begin))
         return b"".join(pieces)
 
+    def read_frames(self, first: int, count: int) -> list[Frame]:
+        """Read chunks `first` to `first + count - 1` as they are stored, for a client to verify.
+
+        Chunks of zeros have no frame. Takes 8 MiB of memory at most.
+
+        Raises:
+            InvalidArgumentError: the numbers are out of bounds, or there are too many chunks.
+            DataLossError: a chunk is missing.
+        """
+        wanted = self._find_chunks(_checked_span(first, count))
+        most = most_chunks(self.chunk_size)
+        if len(wanted) > most:
+            raise _bad_span(f"The range has {len(wanted)} chunks of data, {most} are the most")
+        stored = self._read(list(dict.fromkeys(wanted.values())), self._chunks.read_stored)
+        return [
+            Frame(
+                number=number,
+                codec=int(stored[digest][0]),
+                plain_size=self._manifest.length_of(number),
+                digest=digest,
+                stored=stored[digest][1],
+            )
+            for number, digest in wanted.items()
+        ]
+
     def _read_chunks(self, numbers: range) -> dict[int, bytes]:
-        wanted = {
-            number: digest
-            for number in numbers
-            if (digest := self._manifest.chunks.get(number)) is not None
-        }
-        if not wanted:
-            return {}
-        digests = list(dict.fromkeys(wanted.values()))
-        places = self._places(digests)
-        for digest in digests:
-            if digest not in places:
-                raise MissingChunkError(
-                    f"The chunk index does not know chunk {digest.hex()}.",
-                    remedy="Restore the database from a backup.",
-                    facts={"chunk": digest.hex()},
-                )
-        plain = dict(
-            zip(digests, self._chunks.read_chunks([places[each] for each in digests]), strict=True)
-        )
+        wanted = self._find_chunks(numbers)
+        plain = self._read(list(dict.fromkeys(wanted.values())), self._chunks.read_chunks)
         for number, digest in wanted.items():
             if len(plain[digest]) != self._manifest.length_of(number):
                 raise DataLossError(
@@ -118,6 +140,36 @@ class ImageReader:
                     facts={"chunk": digest.hex()},
                 )
         return {number: plain[digest] for number, digest in wanted.items()}
+
+    def _find_chunks(self, numbers: range) -> dict[int, Digest]:
+        return {
+            number: digest
+            for number in numbers
+            if (digest := self._manifest.chunks.get(number)) is not None
+        }
+
+    def _read(
+        self, digests: list[Digest], read: Callable[[Sequence[ChunkPlace]], list[Piece]]
+    ) -> dict[Digest, Piece]:
+        if not digests:
+            return {}
+        try:
+            pieces = read(self._find_places(digests))
+        except MissingPackError:
+            # A collection moves chunks: the index knows the new place before the old pack goes.
+            pieces = read(self._find_places(digests))
+        return dict(zip(digests, pieces, strict=True))
+
+    def _find_places(self, digests: list[Digest]) -> list[ChunkPlace]:
+        places = self._places(digests)
+        for digest in digests:
+            if digest not in places:
+                raise MissingChunkError(
+                    f"The chunk index does not know chunk {digest.hex()}.",
+                    remedy="Restore the database from a backup.",
+                    facts={"chunk": digest.hex()},
+                )
+        return [places[each] for each in digests]
 
     def _extent(self, start: int, end: int) -> Extent:
         return Extent(offset=start, length=min(end, self.size) - start)
@@ -160,3 +212,13 @@ def _zeros(length: int) -> Iterator[memoryview]:
     while length > 0:
         yield _ZEROS[:length]
         length -= len(_ZEROS)
+
+
+def _checked_span(first: int, count: int) -> range:
+    if first < 0 or not 1 <= count <= MOST_SPAN:
+        raise _bad_span(f"Value must be 1 to {MOST_SPAN}, and `first` 0 or more")
+    return range(first, first + count)
+
+
+def _bad_span(why: str) -> InvalidArgumentError:
+    return InvalidArgumentError.of_fields([FieldViolation(field="count", description=why)])

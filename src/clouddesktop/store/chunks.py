@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from clouddesktop.errors import DataLossError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.store.blobs import BlobNotFoundError, BlobStore, ShortBlobError
-from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, decode, digest_of
+from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, decode, digest_of
 from clouddesktop.store.packs import DamagedPackError, PackEntry, read_table
 
 _PACKS = "packs"
@@ -26,6 +27,15 @@ class DamagedChunkError(DataLossError):
     """A chunk's bytes are not those that its digest names."""
 
     reason = "DAMAGED_CHUNK"
+
+
+class MissingPackError(DamagedChunkError):
+    """The pack in which a chunk should lie is not in the store (any more)."""
+
+    reason = "MISSING_PACK"
+
+
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +73,25 @@ class ChunkStore:
 
         Raises:
             DamagedChunkError: one of them cannot be had; none is returned.
+            MissingPackError: one of the packs is not there: the chunk may have moved meanwhile.
         """
-        plain: dict[Digest, bytes] = {}
+        return self._read(places, _verified)
+
+    def read_stored(self, places: Sequence[ChunkPlace]) -> list[tuple[Codec, Buffer]]:
+        """Read chunks, in the order asked, as a client can decode them; nothing is verified here.
+
+        Memory and errors are those of `read_chunks`, save that damage shows to who decodes.
+        """
+        return self._read(places, lambda place, stored: (place.entry.codec, stored))
+
+    def _read(
+        self, places: Sequence[ChunkPlace], take: Callable[[ChunkPlace, memoryview], Piece]
+    ) -> list[Piece]:
+        pieces: dict[Digest, Piece] = {}
         for run in _group(places):
-            self._read_run(run, plain)
-        return [plain[place.entry.digest] for place in places]
+            for place, stored in self._read_run(run):
+                pieces[place.entry.digest] = take(place, stored)
+        return [pieces[place.entry.digest] for place in places]
 
     def read_table(self, pack_id: PackId) -> Sequence[PackEntry]:
         """Read a pack's own table of contents: what the chunk index is rebuilt from.
@@ -114,20 +138,19 @@ class ChunkStore:
         """Delete a pack, durably; one that is not there is fine."""
         self._blobs.delete(_key_of(pack_id))
 
-    def _read_run(self, run: Sequence[ChunkPlace], plain: dict[Digest, bytes]) -> None:
+    def _read_run(self, run: Sequence[ChunkPlace]) -> Iterator[tuple[ChunkPlace, memoryview]]:
         start = run[0].entry.offset
         length = max(place.entry.end for place in run) - start
         try:
             stored = self._blobs.get_range(_key_of(run[0].pack_id), offset=start, length=length)
         except BlobNotFoundError as error:
-            raise _damaged(run[0], "the pack is missing") from error
+            raise _damaged(run[0], "the pack is missing", MissingPackError) from error
         except ShortBlobError as error:
             cut = next((each for each in run if each.entry.end > error.size), run[0])
             raise _damaged(cut, f"the pack ends after {error.size} bytes") from error
         for place in run:
             begin = place.entry.offset - start
-            piece = stored[begin : begin + place.entry.stored_size]
-            plain[place.entry.digest] = _verified(place, piece)
+            yield place, stored[begin : begin + place.entry.stored_size]
 
 
 def _verified(place: ChunkPlace, stored: Buffer) -> bytes:
@@ -169,9 +192,11 @@ def _key_of(pack_id: PackId) -> str:
     return f"{_PACKS}/{pack_id}"
 
 
-def _damaged(place: ChunkPlace, why: str) -> DamagedChunkError:
+def _damaged(
+    place: ChunkPlace, why: str, kind: type[DamagedChunkError] = DamagedChunkError
+) -> DamagedChunkError:
     digest = place.entry.digest.hex()
-    return DamagedChunkError(
+    return kind(
         f"Chunk {digest} in pack {place.pack_id} is damaged: {why}.",
         remedy="Check the store's disk, and restore this pack from a backup.",
         facts={"chunk": digest, "pack": place.pack_id},

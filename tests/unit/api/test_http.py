@@ -20,6 +20,8 @@ from clouddesktop.api import http, http_edge
 from clouddesktop.api.http import build_http_app
 from clouddesktop.delivery.export import Exports, ImageNotReadyError
 from clouddesktop.errors import DataLossError, NotFoundError, UnavailableError
+from clouddesktop.ids import Digest
+from clouddesktop.model.frame import Frame, parse_frames
 from clouddesktop.model.manifest import Extent
 from unit.api.serving import make_tokens
 from unit.iam.signing import sign
@@ -44,6 +46,18 @@ class FakeReader:
     @property
     def size(self) -> int:
         return len(self.disk)
+
+    @property
+    def chunk_size(self) -> int:
+        return 4096
+
+    def read_frames(self, first: int, count: int) -> list[Frame]:
+        plain = self.read(first * 4096, min(count * 4096, self.size - first * 4096))
+        return [
+            Frame(
+                number=first, codec=0, plain_size=len(plain), digest=Digest(b"d" * 32), stored=plain
+            )
+        ]
 
     def iter_extents(self) -> Iterator[Extent]:
         return iter(self.extents)
@@ -209,13 +223,38 @@ async def test_head_tells_the_length_and_reads_nothing(site: Site) -> None:
     assert site.reader.reads == []
 
 
+async def test_chunks_as_they_are_stored(site: Site) -> None:
+    """Frames with their length in front, read at once."""
+    response = await site.client.get("/delivery/v1/images/e3v/chunks?first=1&count=1")
+    assert response.status_code == 200
+    (frame,) = parse_frames(response.content)
+    assert (frame.number, bytes(frame.stored)) == (1, DISK[4096:8192])
+    assert response.headers["content-length"] == str(len(response.content))
+    assert response.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("query", ["", "first=0", "first=0&count=x", "first=-1&count=1"])
+async def test_a_range_of_chunks_that_is_none(site: Site, query: str) -> None:
+    """The field that is wrong is named."""
+    response = await site.client.get(f"/delivery/v1/images/e3v/chunks?{query}")
+    check_status(response, http_status=400, code=3, reason="INVALID_ARGUMENT")
+    assert site.reader.reads == []
+
+
+async def test_a_missing_chunk_is_told(site: Site) -> None:
+    """No part of the answer has been sent, so there is a Status."""
+    site.reader.damaged_at = 0
+    response = await site.client.get("/delivery/v1/images/e3v/chunks?first=0&count=1")
+    check_status(response, http_status=500, code=15, reason="DATA_LOSS")
+
+
 async def test_an_empty_disk(site: Site) -> None:
     """Has no bytes and no extents, and is no error."""
     site.exports.reader = FakeReader(disk=b"", extents=[])
     response = await site.client.get("/delivery/v1/images/e3v/disk")
     assert (response.status_code, response.content) == (200, b"")
     response = await site.client.get("/delivery/v1/images/e3v/extents")
-    assert response.json() == {"size": "0", "extents": []}
+    assert response.json() == {"size": "0", "chunk_size": "4096", "extents": []}
 
 
 @pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2000])
@@ -226,11 +265,12 @@ async def test_where_the_data_lies(site: Site, count: int) -> None:
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {
         "size": str(len(DISK)),
+        "chunk_size": "4096",
         "extents": [{"offset": str(number * 8), "length": "4"} for number in range(count)],
     }
 
 
-@pytest.mark.parametrize("path", ["extents", "disk"])
+@pytest.mark.parametrize("path", ["extents", "disk", "chunks?first=0&count=1"])
 @pytest.mark.parametrize("authorization", [None, "Bearer t1.a.b", "Basic abc"])
 async def test_without_a_good_token_nothing_is_told(
     site: Site, path: str, authorization: str | None
@@ -336,17 +376,20 @@ async def test_health_needs_no_token(site: Site) -> None:
     assert json.loads(response.content) == {"status": "SERVING"}
 
 
+@pytest.mark.parametrize("path", ["disk", "chunks?first=0&count=12000"])
 async def test_downloads_beyond_the_bound_are_told_to_come_back(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """429 with Retry-After while others are sent, and served again after them."""
     monkeypatch.setattr(http, "_MOST_DOWNLOADS", 1)
     site.exports.reader = FakeReader(disk=bytes(50_000_000))
-    async with site.client.stream("GET", "/delivery/v1/images/e3v/disk") as response:
-        await anext(response.aiter_bytes())
-        refused = await site.client.get("/delivery/v1/images/e3v/disk")
-        check_status(refused, http_status=429, code=8, reason="TOO_MANY_DOWNLOADS")
-        assert refused.headers["retry-after"] == "1"
+    async with site.client.stream("GET", f"/delivery/v1/images/e3v/{path}") as response:
+        pieces = response.aiter_bytes()  # held: the answer is closed with its iterator
+        await anext(pieces)
+        for other in ("disk", "chunks?first=0&count=1"):
+            refused = await site.client.get(f"/delivery/v1/images/e3v/{other}")
+            check_status(refused, http_status=429, code=8, reason="TOO_MANY_DOWNLOADS")
+            assert refused.headers["retry-after"] == "1"
     await wait_until(lambda: any(each["event"] == "request" for each in site.log))
     site.exports.reader = FakeReader()
     served = await site.client.get("/delivery/v1/images/e3v/disk")

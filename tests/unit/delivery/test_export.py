@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,20 @@ from obstore.store import MemoryStore
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
+from clouddesktop.delivery import export
 from clouddesktop.delivery.export import Exports, ImageNotReadyError, ImageReader, MissingChunkError
-from clouddesktop.errors import DataLossError, NotFoundError
+from clouddesktop.errors import DataLossError, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.frame import MOST_SPAN, parse_frames
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.manifest import Extent, Manifest
 from clouddesktop.store.blobs import BlobStore
-from clouddesktop.store.chunks import ChunkPlace, ChunkStore, DamagedChunkError
+from clouddesktop.store.chunks import (
+    ChunkPlace,
+    ChunkStore,
+    DamagedChunkError,
+    MissingPackError,
+)
 from clouddesktop.store.codec import digest_of, encode, is_zero
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.store.packs import PackWriter
@@ -153,6 +160,88 @@ def test_damage_is_no_bytes() -> None:
     assert image.reader().read(0, CHUNK) == whole
     with pytest.raises(DamagedChunkError):
         image.reader().read(CHUNK - 1, 2)
+
+
+@given(disk=disks(), data=st.data())
+def test_frames_are_the_chunks_of_the_disk(disk: bytes, data: st.DataObject) -> None:
+    """On the wire and back again; chunks of zeros have none."""
+    reader = StoredImage(disk).reader()
+    first = data.draw(st.integers(0, 14))
+    count = data.draw(st.integers(1, MOST_SPAN))
+    frames = reader.read_frames(first, count)
+    answer = b"".join(each.head() + bytes(each.stored) for each in frames)
+    written = bytearray(len(disk))
+    for frame in parse_frames(answer):
+        assert first <= frame.number < first + count
+        plain = frame.to_plain()
+        written[frame.number * CHUNK : frame.number * CHUNK + len(plain)] = plain
+    covered = slice(first * CHUNK, (first + count) * CHUNK)
+    assert written[covered] == disk[covered]
+
+
+@pytest.mark.parametrize(("first", "count"), [(-1, 1), (0, 0), (0, MOST_SPAN + 1)])
+def test_frames_of_too_many_chunks_are_refused(first: int, count: int) -> None:
+    """A request is bounded in numbers."""
+    with pytest.raises(InvalidArgumentError, match="count"):
+        StoredImage(b"x" * CHUNK).reader().read_frames(first, count)
+
+
+def test_an_answer_of_frames_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is held in memory: chunks of data count, those of zeros don't."""
+    monkeypatch.setattr(export, "most_chunks", lambda _chunk_size: 2)
+    reader = StoredImage(b"x" * CHUNK + bytes(CHUNK * 9) + b"y" * CHUNK * 2).reader()
+    assert len(reader.read_frames(0, 11)) == 2
+    with pytest.raises(InvalidArgumentError, match="3 chunks of data"):
+        reader.read_frames(0, 12)
+
+
+def test_damage_in_a_frame_shows_to_its_reader() -> None:
+    """The server sends what is stored, and the digest that it should have."""
+    image = StoredImage(random.Random(4).randbytes(CHUNK))  # noqa: S311  (test data)
+    pack = bytearray(image.backing.get(f"packs/{PACK}").bytes())
+    pack[image.places[image.manifest.chunks[0]].entry.offset + 5] ^= 1
+    image.backing.put(f"packs/{PACK}", bytes(pack))
+    (frame,) = image.reader().read_frames(0, 1)
+    with pytest.raises(DataLossError, match="another digest"):
+        frame.to_plain()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda reader: reader.read(0, CHUNK * 3),
+        lambda reader: b"".join(each.to_plain() for each in reader.read_frames(0, 3)),
+    ],
+    ids=["bytes", "frames"],
+)
+def test_a_pack_that_was_rewritten_meanwhile_is_looked_up_again(
+    read: Callable[[ImageReader], bytes],
+) -> None:
+    """Collection moves chunks, tells the index, and deletes the old pack: readers go after them."""
+    disk = random.Random(5).randbytes(CHUNK * 3)  # noqa: S311  (test data)
+    image = StoredImage(disk)
+    stale = dict(image.places)
+    image.backing.put("packs/e3ogc/rewritten", image.backing.get(f"packs/{PACK}").bytes())
+    image.backing.delete(f"packs/{PACK}")
+    moved = PackId("e3ogc/rewritten")
+    image.places = {
+        digest: ChunkPlace(pack_id=moved, entry=place.entry) for digest, place in stale.items()
+    }
+    answers = [stale, image.places]
+    reader = ImageReader(
+        manifest=image.manifest, places=lambda _digests: answers.pop(0), chunks=image._chunks
+    )
+    assert read(reader) == disk
+    assert answers == []
+
+
+def test_a_pack_that_is_gone_for_good_is_asked_for_twice_only() -> None:
+    """Then it is a loss."""
+    image = StoredImage(b"x" * CHUNK)
+    image.backing.delete(f"packs/{PACK}")
+    with pytest.raises(MissingPackError, match="the pack is missing"):
+        image.reader().read(0, 1)
+    assert len(image.queries) == 2
 
 
 def test_a_chunk_that_the_index_lost_is_named() -> None:

@@ -15,7 +15,12 @@ from obstore.store import MemoryStore
 
 from clouddesktop.ids import PackId
 from clouddesktop.store.blobs import BlobStore, open_store
-from clouddesktop.store.chunks import ChunkPlace, ChunkStore, DamagedChunkError
+from clouddesktop.store.chunks import (
+    ChunkPlace,
+    ChunkStore,
+    DamagedChunkError,
+    MissingPackError,
+)
 from clouddesktop.store.codec import Codec, digest_of, encode
 from clouddesktop.store.packs import DamagedPackError, PackWriter
 
@@ -191,7 +196,7 @@ def test_a_missing_pack_is_damage() -> None:
     store = ChunkStore(BlobStore(MemoryStore(), name="memory"))
     places = put(store, PACK, [b"one"])
     store.delete_pack(PACK)
-    with pytest.raises(DamagedChunkError, match="the pack is missing"):
+    with pytest.raises(MissingPackError, match="the pack is missing"):
         store.read_chunks(places)
 
 
