@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as RichProgress
 
 from clouddesktop.cli.texts import format_seconds, format_size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 _LINE_EVERY_SECONDS = 5.0
 
@@ -36,19 +30,21 @@ class Reporter(Protocol):
 @contextmanager
 def open_reporter() -> Iterator[Reporter]:
     """Choose the reporter that fits standard error."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield LineReporter()
         return
+    from rich import progress as rich  # noqa: PLC0415  (a tenth of a second, for terminals only)
+    from rich.console import Console  # noqa: PLC0415
+
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.TaskProgressColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=console) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield BarReporter(bars)
 
 

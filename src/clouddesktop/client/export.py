@@ -1,34 +1,28 @@
-"""Export: an image's data over HTTPS into a local file, several pieces at a time."""
+"""Export: an image's chunks over HTTPS into a local file, verified here, several pieces at a time.
+
+The server sends chunks as they are stored, a third of their plain bytes, and verifies nothing; each
+is decoded and compared with its digest where it is written (docs/adr/0011).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
-from clouddesktop.client.calls import CallError, to_http_error
 from clouddesktop.client.connection import Connection
-from clouddesktop.client.outputs import ExportError, OutputFile, OutputFormat, open_output
-from clouddesktop.errors import Code, DataLossError, Failure
-from clouddesktop.model.manifest import Extent
-
-PIECE_SIZE = 8 << 20
-"""Bytes that one request asks for: enough to make requests rare, few enough to repeat one."""
+from clouddesktop.client.http import HttpSession, Response, open_http, read_json
+from clouddesktop.client.outputs import OutputFile, OutputFormat, open_output
+from clouddesktop.content import MAX_PLAIN_SIZE
+from clouddesktop.errors import DataLossError
+from clouddesktop.model.frame import MOST_SPAN, Frame, most_chunks, parse_frames
+from clouddesktop.model.manifest import Extent, chunk_length
 
 _READERS = 4
-_BLOCK_SIZE = 1 << 20
-_PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 3.2)
-_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_PASSING_CODES = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
-
-_Read = Callable[[httpx.Response], Awaitable[Any]]
+"""Threads, each with a connection, that fetch, decode, verify and write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +52,11 @@ async def export_image(
     Raises:
         ExportError: the output is no place for a file, exists, or has no room.
         CallError: the server refused, or was out of reach for several attempts.
-        DataLossError: the server's answer makes no sense.
+        DataLossError: a chunk is damaged, or the server's answer makes no sense.
     """
     with open_output(output, overwrite=overwrite) as file:
-        async with _open_http(connection) as http:
-            download = _Download(connection=connection, http=http, image_id=image_id, file=file)
+        with open_http(connection, readers=_READERS) as http:
+            download = _Download(http=http, image_id=image_id, file=file)
             export = await download.run(on_progress or (lambda _done, _total: None))
         await _to_thread(file.publish, output_format)
     return export
@@ -78,46 +72,55 @@ async def _to_thread(function: Callable[..., None], *args: Any) -> None:
         raise
 
 
-@asynccontextmanager
-async def _open_http(connection: Connection) -> AsyncIterator[httpx.AsyncClient]:
-    profile = connection.profile
-    if not profile.rest:
-        raise ExportError(
-            "The profile has no key `rest` with the server's base URL, where bytes come from.",
-            remedy="Restore the profile.yaml that `clouddesktop serve` wrote.",
-        )
-    async with httpx.AsyncClient(
-        base_url=profile.rest,
-        verify=False if profile.is_plaintext else profile.make_ssl_context(),
-        timeout=_TIMEOUT,
-        trust_env=not profile.is_loopback,  # no proxy leads to this machine
-        limits=httpx.Limits(max_connections=_READERS),
-    ) as http:
-        yield http
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where an image has data: extents of whole chunks, ascending; all the rest is zero."""
+
+    disk_size: int
+    chunk_size: int
+    extents: Sequence[Extent]
+
+    @property
+    def data_size(self) -> int:
+        return sum(each.length for each in self.extents)
+
+    def length_of(self, chunk: int) -> int:
+        """Give the plain bytes of a chunk; only the disk's last may be short."""
+        return chunk_length(chunk, disk_size=self.disk_size, chunk_size=self.chunk_size)
+
+    def iter_pieces(self) -> Iterator[Sequence[int]]:
+        """Cut the data into the chunk numbers of one request each."""
+        most = most_chunks(self.chunk_size)
+        piece: list[int] = []
+        for extent in self.extents:
+            for number in range(
+                extent.offset // self.chunk_size, -(-extent.end // self.chunk_size)
+            ):
+                if piece and (len(piece) == most or number - piece[0] >= MOST_SPAN):
+                    yield piece
+                    piece = []
+                piece.append(number)
+        if piece:
+            yield piece
 
 
 class _Download:
-    def __init__(
-        self, *, connection: Connection, http: httpx.AsyncClient, image_id: str, file: OutputFile
-    ) -> None:
-        self._tokens = connection.tokens
+    def __init__(self, *, http: HttpSession, image_id: str, file: OutputFile) -> None:
         self._http = http
         self._path = f"/delivery/v1/images/{quote(image_id, safe='')}"
         self._file = file
 
     async def run(self, on_progress: Callable[[int, int], None]) -> Export:
-        disk_size, extents = await self._fetch_extents()
-        await _to_thread(self._file.set_size, disk_size)
-        data_size = sum(each.length for each in extents)
-        done_size = 0
+        layout = _parse_layout(await self._http.get(f"{self._path}/extents", _read_layout))
+        await _to_thread(self._file.set_size, layout.disk_size)
+        done_size, data_size = 0, layout.data_size
         on_progress(done_size, data_size)
-        pieces = _split(extents)
+        pieces = layout.iter_pieces()
 
         async def fetch_pieces() -> None:
             nonlocal done_size
             for piece in pieces:
-                await self._fetch_piece(piece)
-                done_size += piece.length
+                done_size += await self._fetch_piece(layout, piece)
                 on_progress(done_size, data_size)
 
         try:
@@ -126,96 +129,81 @@ class _Download:
                     group.create_task(fetch_pieces())
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one stands for all: they share the trouble
-        return Export(disk_size=disk_size, data_size=data_size)
+        return Export(disk_size=layout.disk_size, data_size=data_size)
 
-    async def _fetch_extents(self) -> tuple[int, list[Extent]]:
-        async def read(response: httpx.Response) -> Any:
-            await response.aread()
-            return response.json()
+    async def _fetch_piece(self, layout: Layout, piece: Sequence[int]) -> int:
+        def write(response: Response) -> list[int]:
+            frames = _checked(parse_frames(response.read()), layout, piece)
+            return [each.number for each in frames if not self._write(each, layout)]
 
+        span = f"first={piece[0]}&count={piece[-1] - piece[0] + 1}"
+        for number in await self._http.get(f"{self._path}/chunks?{span}", write):
+            await self._fetch_verified(layout, number)
+        return sum(map(layout.length_of, piece))
+
+    def _write(self, frame: Frame, layout: Layout) -> bool:
+        """Write a chunk that is what its digest says; False when it is not."""
         try:
-            answer = await self._get(f"{self._path}/extents", {}, read)
-            disk_size = int(answer["size"])
-            extents = [
+            plain = frame.to_plain()
+        except DataLossError:
+            return False
+        self._file.write_at(frame.number * layout.chunk_size, plain)
+        return True
+
+    async def _fetch_verified(self, layout: Layout, number: int) -> None:
+        """Fetch a chunk that came damaged by the way on which the server checks it.
+
+        So the server gets to know of the damage and says which chunk of which pack it is; or what
+        it sends this time is right.
+        """
+        start, length = number * layout.chunk_size, layout.length_of(number)
+
+        def write(response: Response) -> None:
+            plain = response.read(length + 1)
+            if len(plain) != length:
+                raise DataLossError(f"The server sent another range than chunk {number}.")
+            self._file.write_at(start, plain)
+
+        headers = {"range": f"bytes={start}-{start + length - 1}"}
+        await self._http.get(f"{self._path}/disk", write, headers=headers)
+
+
+def _checked(frames: Iterable[Frame], layout: Layout, piece: Sequence[int]) -> Sequence[Frame]:
+    """Make sure that the frames are those of the piece, no more and no less."""
+    found = tuple(frames)
+    if [each.number for each in found] != list(piece) or any(
+        each.plain_size != layout.length_of(each.number) for each in found
+    ):
+        raise DataLossError("The server answered with other chunks than were asked for.")
+    return found
+
+
+def _read_layout(response: Response) -> Any:
+    try:
+        return read_json(response)
+    except ValueError as error:
+        raise DataLossError("The server's list of extents makes no sense.") from error
+
+
+def _parse_layout(answer: Any) -> Layout:
+    try:
+        layout = Layout(
+            disk_size=int(answer["size"]),
+            chunk_size=int(answer["chunk_size"]),
+            extents=[
                 Extent(offset=int(each["offset"]), length=int(each["length"]))
                 for each in answer.get("extents", ())
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataLossError("The server's list of extents makes no sense.") from error
-        if any(each.offset < 0 or each.offset + each.length > disk_size for each in extents):
-            raise DataLossError("The server's list of extents goes past the end of the disk.")
-        return disk_size, extents
-
-    async def _fetch_piece(self, piece: Extent) -> None:
-        end = piece.offset + piece.length
-        byte_range = f"{piece.offset}-{end - 1}"
-
-        async def write(response: httpx.Response) -> None:
-            said = response.headers.get("content-range", "")
-            if not said.startswith(f"bytes {byte_range}/"):
-                raise DataLossError("The server answered with another range than was asked for.")
-            offset = piece.offset
-            async for block in response.aiter_bytes(_BLOCK_SIZE):
-                if offset + len(block) > end:
-                    raise DataLossError("The server sent more bytes than were asked for.")
-                await _to_thread(self._file.write_at, offset, block)
-                offset += len(block)
-            if offset != end:
-                raise httpx.RemoteProtocolError("The answer ended early")
-
-        await self._get(f"{self._path}/disk", {"range": f"bytes={byte_range}"}, write)
-
-    async def _get(self, path: str, headers: dict[str, str], read: _Read) -> Any:
-        """Ask until it works: again after a break, with a new token when one was refused."""
-        for pause_seconds in _PAUSES_SECONDS:
-            try:
-                return await self._get_once(path, headers, read)
-            except CallError as error:
-                if error.code not in _PASSING_CODES:
-                    raise
-            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311  (spreads retries)
-        return await self._get_once(path, headers, read)
-
-    async def _get_once(self, path: str, headers: dict[str, str], read: _Read) -> Any:
-        try:
-            for is_last in (self._tokens is None, True):
-                token = await self._tokens.get() if self._tokens is not None else ""
-                sent = {**headers, "authorization": f"Bearer {token}"} if token else headers
-                async with self._http.stream("GET", path, headers=sent) as response:
-                    if response.is_success:
-                        return await read(response)
-                    error = await _to_error(response)
-                if error.code is not Code.UNAUTHENTICATED or is_last or self._tokens is None:
-                    raise error
-                self._tokens.forget(token)
-        except httpx.TransportError as cause:
-            raise _unreachable(str(self._http.base_url), cause) from cause
-        raise AssertionError("The last round returns or raises.")
-
-
-def _split(extents: Iterable[Extent]) -> Iterator[Extent]:
-    for extent in extents:
-        end = extent.offset + extent.length
-        for offset in range(extent.offset, end, PIECE_SIZE):
-            yield Extent(offset=offset, length=min(PIECE_SIZE, end - offset))
-
-
-async def _to_error(response: httpx.Response) -> CallError:
-    await response.aread()
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    return to_http_error(body, url=str(response.url), http_status=response.status_code)
-
-
-def _unreachable(base_url: str, cause: httpx.TransportError) -> CallError:
-    said = (str(cause) or type(cause).__name__).rstrip(".")
-    failure = Failure(
-        code=Code.UNAVAILABLE,
-        reason="UNAVAILABLE",
-        message=f"The server at {base_url} cannot be reached: {said}.",
-        remedy="Check that `clouddesktop serve` runs there, and that `rest` and `ca` of the "
-        "profile are its own.",
-    )
-    return CallError(failure.message, failure=failure, is_from_server=False)
+            ],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataLossError("The server's list of extents makes no sense.") from error
+    if not 0 < layout.chunk_size <= MAX_PLAIN_SIZE:
+        raise DataLossError("The server's size of a chunk makes no sense.")
+    before = 0
+    for extent in layout.extents:
+        if extent.offset < before or extent.length < 1 or extent.end > layout.disk_size:
+            raise DataLossError("The server's extents overlap or go past the end of the disk.")
+        if extent.offset % layout.chunk_size:
+            raise DataLossError("The server's extents are not whole chunks.")
+        before = extent.end
+    return layout

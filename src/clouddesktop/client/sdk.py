@@ -1,40 +1,15 @@
-"""The official synchronous SDK, taught where Cloud Desktop is: its own table lacks the service."""
+"""The official synchronous SDK for a profile; imported when it is wanted, for it takes its time."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import grpc
-from yandexcloud._sdk import SDK  # where its types are; the package's own name re-exports it
+from typing import TYPE_CHECKING, Any
 
 from clouddesktop.client.profile import Profile, ProfileError, read_profile_file
 
-_MODULE = "yandex.cloud.clouddesktop."
-_SERVICE_ID = "clouddesktops"
-
-_Stub = TypeVar("_Stub")
-
-
-class CloudDesktopSDK(SDK):
-    """`yandexcloud.SDK` whose `client` takes `DesktopImageServiceStub` and its neighbours too."""
-
-    def client(
-        self,
-        stub_ctor: Callable[[Any], _Stub],
-        interceptor: Any = None,
-        endpoint: str | None = None,
-        insecure: bool = False,  # noqa: FBT002  (the official signature)
-    ) -> _Stub:
-        if not stub_ctor.__module__.startswith(_MODULE):
-            return super().client(stub_ctor, interceptor, endpoint, insecure)
-        channel = self._channels.channel(_SERVICE_ID, endpoint, insecure)
-        interceptor = interceptor or self._default_interceptor
-        if interceptor is not None:
-            channel = grpc.intercept_channel(channel, interceptor)
-        return stub_ctor(channel)
+if TYPE_CHECKING:
+    from clouddesktop.client.official import CloudDesktopSDK
 
 
 def open_sdk(profile: Profile | Path | str, **options: Any) -> CloudDesktopSDK:
@@ -43,6 +18,8 @@ def open_sdk(profile: Profile | Path | str, **options: Any) -> CloudDesktopSDK:
     Raises:
         ProfileError: the profile has no key, or is for a server without TLS: the SDK needs both.
     """
+    from clouddesktop.client.official import CloudDesktopSDK  # noqa: PLC0415  (0.15 s of imports)
+
     if not isinstance(profile, Profile):
         profile = Profile.load(profile)
     if profile.key is None or profile.is_plaintext:

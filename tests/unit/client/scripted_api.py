@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import ssl
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
+import zstandard
+from blake3 import blake3
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.protobuf.message import Message
@@ -104,7 +108,8 @@ class ScriptedApi:
 
     `looks` are the answers of OperationService.Get, one a call, the last for good: an operation
     with its progress, or a status code to fail with. `http_failures` are taken by the first HTTP
-    requests: a status, or "break" for an answer that ends early.
+    requests: a status, or "break" for an answer that ends early. `spoilt` changes the frames of
+    some chunks.
     """
 
     profile: Profile
@@ -113,7 +118,10 @@ class ScriptedApi:
     looks: list[tuple[Operation, Progress | None] | grpc.StatusCode] = field(default_factory=list)
     refused_tokens: set[str] = field(default_factory=set)
     disk: bytes = b""
+    chunk_size: int = 4096
     extents: list[tuple[int, int]] = field(default_factory=list)
+    spoilt: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
     http_failures: list[int | str] = field(default_factory=list)
     issued_tokens: list[str] = field(default_factory=list)
     jwts: list[str] = field(default_factory=list)
@@ -140,6 +148,18 @@ class ScriptedApi:
         if not is_good and context is not None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "The token is not valid.")
         return is_good
+
+    def iter_frames(self, first: int, count: int) -> Iterator[bytes]:
+        """Give the frames of some chunks: every second one compressed, as the extents say."""
+        for offset, length in self.extents:
+            for start in range(offset, offset + length, self.chunk_size):
+                number = start // self.chunk_size
+                plain = self.disk[start : start + self.chunk_size]
+                stored = zstandard.compress(plain) if number % 2 else plain
+                head = struct.pack("<QIII", number, number % 2, len(stored), len(plain))
+                frame = head + blake3(plain).digest() + stored
+                if first <= number < first + count:
+                    yield self.spoilt.get(number, bytes)(frame)
 
     def next_look(self) -> tuple[Operation, Progress | None] | grpc.StatusCode:
         with self.lock:
@@ -231,17 +251,23 @@ class _HttpHandler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self._api.paths.append(url.path.rpartition("/")[2])
         with self._api.lock:
             failure = self._api.http_failures.pop(0) if self._api.http_failures else None
         if not self._api.check_token(self.headers.get("authorization", "")):
             failure = 401
-        if isinstance(failure, int):
+        if isinstance(failure, int) and failure != 200:
             code = {401: 16, 404: 5}.get(failure, 14)
             self._answer(failure, json.dumps({"code": code, "message": "Scripted."}).encode())
-        elif self.path == f"/delivery/v1/images/{IMAGE_ID}/extents":
+        elif url.path == f"/delivery/v1/images/{IMAGE_ID}/extents":
             extents = [{"offset": str(at), "length": str(size)} for at, size in self._api.extents]
-            body = json.dumps({"size": str(len(self._api.disk)), "extents": extents})
-            self._answer(200, body.encode())
+            record = {"size": str(len(self._api.disk)), "chunk_size": str(self._api.chunk_size)}
+            self._answer(200, json.dumps(record | {"extents": extents}).encode())
+        elif url.path == f"/delivery/v1/images/{IMAGE_ID}/chunks":
+            query = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
+            body = b"".join(self._api.iter_frames(query["first"], query["count"]))
+            self._answer(200, body, is_broken=failure == "break")
         else:
             self._answer_range(is_broken=failure == "break")
 

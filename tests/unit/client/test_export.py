@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from clouddesktop.client import (
     export_image,
 )
 from clouddesktop.client import export as export_module
+from clouddesktop.client import http as http_module
 from clouddesktop.errors import DataLossError
 from unit.client.scripted_api import IMAGE_ID, ScriptedApi
 
@@ -65,20 +67,22 @@ async def run_export(api: ScriptedApi, output: Path, **options: object) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(
     cells=st.lists(st.sampled_from([b"", b"x" * _CELL, b"yz" * (_CELL // 2)]), max_size=12),
-    piece=st.sampled_from([1024, 4096, 10_000, 1 << 20]),
+    most=st.sampled_from([1, 2, 3, 100]),
+    tail=st.integers(0, _CELL - 1),
 )
 def test_any_layout_arrives_exactly(
     api: ScriptedApi,
     tmp_path_factory: pytest.TempPathFactory,
     *,
     cells: list[bytes],
-    piece: int,
+    most: int,
+    tail: int,
 ) -> None:
-    """Whatever the extents and the pieces are, the file is the disk."""
-    lay_out(api, cells)
+    """Whatever the extents and the pieces are, and wherever the disk ends, the file is the disk."""
+    lay_out(api, [*cells, b"t" * tail])
     output = tmp_path_factory.mktemp("export") / "disk.raw"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module, "PIECE_SIZE", piece)
+        patch.setattr(export_module, "most_chunks", lambda _chunk_size: most)
         asyncio.run(run_export(api, output))
     assert output.read_bytes() == api.disk
     assert names_in(output.parent) == ["disk.raw"]
@@ -126,14 +130,67 @@ async def test_trouble_that_stays_is_told(
     api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some attempts the server's own words come through."""
-    monkeypatch.setattr(export_module, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(http_module, "_PAUSES_SECONDS", (0.0, 0.0))
     api.http_failures = [503] * 3
     with pytest.raises(CloudDesktopError, match="Scripted") as caught:
         await run_export(api, tmp_path / "disk.raw")
     assert caught.value.code is Code.UNAVAILABLE
 
 
-@pytest.mark.parametrize("extents", [[(-4096, 10)], [(0, 1 << 40)]])
+def flip_last(frame: bytes) -> bytes:
+    """Damage the stored bytes."""
+    return frame[:-1] + bytes([frame[-1] ^ 1])
+
+
+@pytest.mark.parametrize("number", [0, 3])
+async def test_a_chunk_that_came_damaged_is_asked_for_again(
+    api: ScriptedApi, tmp_path: Path, number: int
+) -> None:
+    """Plain or compressed: by the way on which the server verifies, and it is right this time."""
+    lay_out(api, some_cells())
+    api.spoilt[number] = flip_last
+    await run_export(api, tmp_path / "disk.raw")
+    assert (tmp_path / "disk.raw").read_bytes() == api.disk
+    assert api.paths == ["extents", "chunks", "disk"]
+
+
+async def test_damage_that_stays_fails_the_export(
+    api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own words say what is damaged, and no file appears."""
+    lay_out(api, some_cells())
+    api.spoilt[3] = flip_last
+    monkeypatch.setattr(http_module, "_PAUSES_SECONDS", ())
+    api.http_failures = [200, 200, 404]
+    with pytest.raises(CloudDesktopError, match="Scripted"):
+        await run_export(api, tmp_path / "disk.raw")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda frame: frame[:-1],
+        lambda frame: frame + b"x",
+        lambda frame: frame[:10],
+        lambda _frame: b"",
+        lambda frame: frame * 2,
+        lambda frame: b"\x07" + frame[1:],
+    ],
+    ids=["shorter", "longer", "no head", "missing", "twice", "another number"],
+)
+async def test_an_answer_that_is_not_what_was_asked_for_is_refused(
+    api: ScriptedApi, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    """Nothing is guessed."""
+    lay_out(api, some_cells())
+    api.spoilt[4] = spoil
+    with pytest.raises(DataLossError):
+        await run_export(api, tmp_path / "disk.raw")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("extents", [[(-4096, 10)], [(0, 1 << 40)], [(1, 10)], [(0, 10), (0, 10)]])
 async def test_extents_beyond_the_disk_are_refused(
     api: ScriptedApi, tmp_path: Path, extents: list[tuple[int, int]]
 ) -> None:
