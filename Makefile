@@ -29,5 +29,6 @@ format: setup ## Format the code and mend what ruff can mend
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-bench: setup ## Measure copies beside cp and qemu-img; see benchmarks/README.md
+bench: setup ## Measure copies and exports beside cp and qemu-img; see benchmarks/README.md
 	$(RUN) python benchmarks/copying.py $(ARGS)
+	$(RUN) python benchmarks/exporting.py $(ARGS)
