@@ -67,8 +67,9 @@ class NbdBridge:
         self._ours, self.client = socket.socketpair()
         self._requests: Queue[_Request | None] = Queue(_WAITING)
         self._sending = threading.Lock()
-        self._failing = threading.Lock()
+        self._counting = threading.Lock()
         self._failures = 0
+        self._answers = 0
         self._failure: Exception | None = None
         self._threads = [
             threading.Thread(target=target, name="nbd-bridge", daemon=True)
@@ -92,6 +93,11 @@ class NbdBridge:
     def failures(self) -> int:
         """How many reads of the file have failed so far."""
         return self._failures
+
+    @property
+    def answers(self) -> int:
+        """How many reads of the file have come back so far, well or not."""
+        return self._answers
 
     @property
     def failure(self) -> Exception | None:
@@ -142,10 +148,13 @@ class NbdBridge:
         try:
             self._file.read_into(offset, buffer)
         except Exception as error:  # noqa: BLE001  (raised again where the disk is read)
-            with self._failing:
+            with self._counting:
                 self._failure = error
                 self._failures += 1
             return errno.EIO
+        finally:
+            with self._counting:
+                self._answers += 1
         return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clouddesktop.errors import AbortedError, FailedPreconditionError
+from clouddesktop.errors import AbortedError, FailedPreconditionError, UnavailableError
 
 
 class UnsafeDiskError(FailedPreconditionError):
@@ -21,6 +21,18 @@ class DamagedDiskError(FailedPreconditionError):
     """The file is truncated or contradicts itself; what is missing is never read as zeros."""
 
     reason = "DAMAGED_DISK"
+
+
+class DiskBombError(FailedPreconditionError):
+    """The file unpacks to far more than disks do, so it was made to fill or to busy the server."""
+
+    reason = "DISK_BOMB"
+
+
+class DiskStalledError(UnavailableError):
+    """The program that reads the disk gave nothing for too long, and was ended."""
+
+    reason = "DISK_STALLED"
 
 
 class DiskInUseError(FailedPreconditionError):

@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import LifoQueue
 
 from clouddesktop.disk.errors import (
     DamagedDiskError,
-    DiskInUseError,
-    DiskUnreadableError,
-    UnsafeDiskError,
 )
 from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.libnbd import STATE_ZERO, NbdConnection, NbdFaultError
+from clouddesktop.disk.nbd_faults import bomb_of, end_of, stall_of, unsafe_of, words_of
 from clouddesktop.disk.qemu import QemuNbd
 from clouddesktop.disk.sandbox import SandboxPolicy, choose_sandbox
-from clouddesktop.errors import CloudDesktopError, UnavailableError
+from clouddesktop.disk.watchdog import Watchdog
+from clouddesktop.errors import UnavailableError
 from clouddesktop.model.manifest import Extent
 
-_START_SECONDS = 60.0
+_OPEN_SECONDS = 300.0
+_PATIENCE_SECONDS = 120.0
 _MAP_STEP = 1 << 30  # bytes of disk in one question for the map, so that no answer takes long
-_BASE_CPU_SECONDS = 3600
-_DISK_BYTES_PER_CPU_SECOND = (
-    1 << 20
-)  # a hundredth of what unpacking takes: ends what runs wild, no more
-_PREFIX = re.compile(r"^qemu-nbd: (Failed to blk_new_open '.*?': )?", re.DOTALL)
-_OTHER_FILE = re.compile(r"Could not open '(?!/proc/self/fd/\d+')")
-_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+_BASE_CPU_SECONDS = 600
+_DATA_PER_CPU_SECOND = 10 << 20  # bytes; unpacking is some thirty times as fast
+_USUAL_DATA = 64 << 30
+_MOST_DATA_PER_BYTE = 1000
+"""A file may hold the usual bytes of data, or so many times its own: deflate cannot do better."""
 _HUNG_UP = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ESHUTDOWN, 0})
 
 
 class NbdDisk:
     """A disk that a qemu-nbd process serves. Thread-safe: threads beyond the connections wait."""
 
-    def __init__(self, connections: list[NbdConnection], *, server: QemuNbd, name: str) -> None:
+    def __init__(
+        self,
+        connections: list[NbdConnection],
+        *,
+        server: QemuNbd,
+        watchdog: Watchdog,
+        name: str,
+        most_data: int,
+    ) -> None:
         self._server = server
+        self._watchdog = watchdog
         self._name = name
+        self._most_data = most_data
         self._size = connections[0].size
         self._free: LifoQueue[NbdConnection | None] = LifoQueue()
         self._connections = len(connections)
@@ -53,7 +58,7 @@ class NbdDisk:
         return self._size
 
     def iter_extents(self) -> Iterator[Extent]:
-        position = 0
+        position = found = 0
         while position < self._size:
             step = min(_MAP_STEP, self._size - position)
             with self._borrow(position) as connection:
@@ -62,6 +67,11 @@ class NbdDisk:
                 # The last area of an answer may reach past what was asked for.
                 end = min(position + length, self._size)
                 if end > position and not flags & STATE_ZERO:
+                    found += end - position
+                    if found > self._most_data:
+                        raise bomb_of(
+                            self._name, most_data=self._most_data, ratio=_MOST_DATA_PER_BYTE
+                        )
                     yield Extent(offset=position, length=end - position)
                 position = end
 
@@ -89,14 +99,17 @@ class NbdDisk:
         try:
             if connection is None:
                 raise RuntimeError(f"The disk {self._name} is closed.")
-            yield connection
+            with self._watchdog.watching():
+                yield connection
         except NbdFaultError as fault:
+            if self._watchdog.has_barked:
+                raise stall_of(self._server, self._name) from fault
             _raise_failure(self._server, since=failures, fault=fault)
             if fault.errno in _HUNG_UP:
-                raise _ended(self._server, self._name) from fault
+                raise end_of(self._server, self._name) from fault
             raise DamagedDiskError(
                 f"The disk {self._name} is damaged: QEMU cannot read it at byte {offset}"
-                f" ({os.strerror(fault.errno)}){_in_words(self._server)}.",
+                f" ({os.strerror(fault.errno)}){words_of(self._server)}.",
                 remedy="Look at it with `qemu-img check`, and at the health of its storage.",
                 facts={"file": self._name, "offset": str(offset)},
             ) from fault
@@ -112,8 +125,11 @@ def open_nbd_disk(
     readers: int,
     size_hint: int,
     sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
+    patience_seconds: float = _PATIENCE_SECONDS,
 ) -> Iterator[NbdDisk]:
     """Open a file of the format `driver` for `readers` threads; `size_hint` is the disk's size.
+
+    The program is ended, and reads fail, once it has given nothing for `patience_seconds`.
 
     Raises:
         DamagedDiskError: QEMU can make nothing of it.
@@ -122,11 +138,14 @@ def open_nbd_disk(
         UnsafeDiskError: it made QEMU open another file, so it was changed since it was probed.
         MissingProgramError: qemu-nbd or libnbd is not installed.
         SandboxUnavailableError: QEMU cannot be locked in here, and `sandbox` says that it has to.
-        UnavailableError: the process was ended from outside, or did not answer.
+        DiskStalledError: the process does not answer, then and later.
+        DiskBombError: when the map is read, there is too much data for such a file.
+        UnavailableError: the process was ended from outside.
         CloudDesktopError: whatever the file raises when it is read, then and later.
     """
     name = file.name
-    cpu_seconds = _BASE_CPU_SECONDS + size_hint // _DISK_BYTES_PER_CPU_SECOND
+    most_data = max(_USUAL_DATA, file.size * _MOST_DATA_PER_BYTE)
+    cpu_seconds = _BASE_CPU_SECONDS + min(size_hint, most_data) // _DATA_PER_CPU_SECOND
     with QemuNbd(
         file,
         driver=driver,
@@ -134,31 +153,40 @@ def open_nbd_disk(
         cpu_seconds=cpu_seconds,
         sandbox=choose_sandbox(sandbox),
     ) as server:
-        disk = NbdDisk(_negotiate(server, name), server=server, name=name)
+        watchdog = Watchdog(
+            patience_seconds=patience_seconds,
+            count_progress=lambda: 0 if server.bridge is None else server.bridge.answers,
+            end=server.kill,
+        )
         try:
-            _check_confined(server, name)
-            yield disk
+            connections = _negotiate(server, name, watchdog)
+            disk = NbdDisk(
+                connections, server=server, watchdog=watchdog, name=name, most_data=most_data
+            )
+            try:
+                _check_confined(server, name)
+                yield disk
+            finally:
+                disk.close()
         finally:
-            disk.close()
+            watchdog.close()
 
 
-def _negotiate(server: QemuNbd, name: str) -> list[NbdConnection]:
-    watchdog = threading.Timer(_START_SECONDS, server.kill)
-    watchdog.daemon = True
-    watchdog.start()
+def _negotiate(server: QemuNbd, name: str, watchdog: Watchdog) -> list[NbdConnection]:
     connections: list[NbdConnection] = []
     try:
-        for each in server.clients:
-            connections.append(NbdConnection(each))  # noqa: PERF401  (what is open is closed on a fault)
+        with watchdog.watching(limit_seconds=_OPEN_SECONDS):
+            for each in server.clients:
+                connections.append(NbdConnection(each))  # noqa: PERF401  (what is open is closed on a fault)
     except BaseException as error:
         for connection in connections:
             connection.close()
         if isinstance(error, NbdFaultError):
+            if watchdog.has_barked:
+                raise stall_of(server, name) from error
             _raise_failure(server, since=0, fault=error)
-            raise _ended(server, name) from error
+            raise end_of(server, name) from error
         raise
-    finally:
-        watchdog.cancel()
     return connections
 
 
@@ -183,53 +211,4 @@ def _check_confined(server: QemuNbd, name: str) -> None:
             facts={"file": name},
         ) from error
     if not is_confined:
-        raise _unsafe(name)
-
-
-def _unsafe(name: str) -> UnsafeDiskError:
-    return UnsafeDiskError(
-        f"The disk {name} is unsafe to read: it was changed while it was opened, "
-        "and refers to another file now.",
-        remedy="Find out who writes to the file.",
-        facts={"file": name},
-    )
-
-
-def _ended(server: QemuNbd, name: str) -> CloudDesktopError:
-    """Word the end of the process, which may be on its way still."""
-    server.kill()
-    server.wait_ended()
-    status = server.exit_status or 0
-    text = server.messages
-    facts = {"file": name, "exit_status": str(status), "qemu": text}
-    words = _in_words(server)
-    if _OTHER_FILE.search(text):
-        return _unsafe(name)
-    if "Failed to get" in text and "lock" in text:
-        return DiskInUseError(
-            f"The disk {name} is in use: another program has it open for writing{words}.",
-            remedy="Stop the virtual machine or program that uses it, or copy a snapshot of it.",
-            facts=facts,
-        )
-    if "Permission denied" in text:
-        return DiskUnreadableError(
-            f"The disk {name} cannot be read: the server's user may not open it{words}.",
-            remedy="Give the server's user the right to read the file (`chmod`, `setfacl`).",
-            facts=facts,
-        )
-    if text or -status in _CRASHES:
-        return DamagedDiskError(
-            f"The disk {name} is damaged: QEMU cannot open or read it{words}.",
-            remedy="Look at it with `qemu-img check`, or copy or download the file again.",
-            facts=facts,
-        )
-    return UnavailableError(
-        f"The program that reads the disk {name} ended before its time (status {status}).",
-        remedy="Try again; if it repeats, look for memory and time limits on the server.",
-        facts=facts,
-    )
-
-
-def _in_words(server: QemuNbd) -> str:
-    first = _PREFIX.sub("", server.messages).split("\n", 1)[0].rstrip(". ")
-    return f": {first}" if first else ""
+        raise unsafe_of(name)

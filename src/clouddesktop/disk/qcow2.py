@@ -76,6 +76,8 @@ def check_qcow2(file: DiskFile) -> int:
         offset = entry & _OFFSET_MASK
         if offset:
             tables_size += layout.cluster_size
+            if tables_size > layout.file_size:
+                raise _contradiction(layout.name, "its tables share the same bytes")
             if tables_size > _MAX_TABLES_SIZE:
                 raise UnsupportedDiskError(
                     f"The disk {layout.name} has more than {_MAX_TABLES_SIZE >> 30} GiB of tables.",
@@ -151,6 +153,7 @@ class _Checker:
         self._file = file
         self._layout = layout
         self._empty = bytes(layout.cluster_size)
+        self._data_size = 0
         self._tails: set[int] = set()
 
     def check_table(self, offset: int, *, guest_offset: int) -> None:
@@ -167,7 +170,9 @@ class _Checker:
         if _COMPRESSED_TOP_BYTE.search(top_bytes) is None:
             lower = bytearray(table)
             lower[::_ENTRY_SIZE] = bytes(len(top_bytes))
-            if (max(_to_numbers(lower)) & _OFFSET_MASK) + layout.cluster_size <= layout.file_size:
+            entries = _to_numbers(lower)
+            if (max(entries) & _OFFSET_MASK) + layout.cluster_size <= layout.file_size:
+                self._count(len(entries) - entries.count(0) - entries.count(_ZERO_FLAG))
                 return
         for entry in _to_numbers(table):
             if guest_offset >= layout.disk_size:
@@ -180,7 +185,17 @@ class _Checker:
                 end = (entry & _OFFSET_MASK) + length
                 if end > layout.file_size:
                     raise _truncation(layout, needed_size=end)
+                self._count(1)
             guest_offset += layout.cluster_size
+
+    def _count(self, clusters: int) -> None:
+        """Add clusters of data that are not compressed, each of which has bytes of its own.
+
+        A small file could else stand for a disk of 64 TiB full of the same cluster.
+        """
+        self._data_size += clusters * self._layout.cluster_size
+        if self._data_size > self._layout.file_size + self._layout.cluster_size:
+            raise _contradiction(self._layout.name, "its clusters share the same bytes")
 
     def _check_compressed(self, entry: int) -> None:
         layout = self._layout

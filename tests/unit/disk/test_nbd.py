@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,10 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clouddesktop.disk import sandbox
+from clouddesktop.disk import nbd, sandbox
 from clouddesktop.disk.errors import (
     DamagedDiskError,
+    DiskBombError,
     DiskInUseError,
+    DiskStalledError,
     DiskUnreadableError,
     MissingProgramError,
     UnsafeDiskError,
@@ -29,12 +32,21 @@ from clouddesktop.disk.nbd import NbdDisk, open_nbd_disk
 from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import UnavailableError
 from clouddesktop.model.manifest import Extent
+from hostile.qcow2_files import COPIED, Qcow2File
+from parts.disk_files import MemoryFile
 from parts.disks import MIB, convert, random_bytes, write_raw
 
 pytestmark = pytest.mark.qemu
 
 CONTENT = random_bytes(2 * MIB, seed=7)
 NOBODY = 65534
+BACKWARDS = Qcow2File(
+    cluster_bits=12,
+    disk_size=MIB,
+    data=[b"\1" * 4096] * 12,
+    l2={index: COPIED | (16 - index) * 4096 for index in range(12)},
+)
+"""Twelve clusters, each of which QEMU has to read by itself."""
 
 
 @pytest.fixture
@@ -285,3 +297,49 @@ def test_an_empty_disk_can_be_opened(tmp_path: Path) -> None:
         assert disk.size == 0
         assert list(disk.iter_extents()) == []
         assert read(disk, 0, 0) == b""
+
+
+def test_a_program_that_gives_nothing_is_ended(disk_file: Path) -> None:
+    """The reads that wait for it fail, and may be tried again; nothing is left behind."""
+    with (
+        disk_file.open("rb") as file,
+        open_nbd_disk(
+            LocalFile(file.fileno()),
+            driver="qcow2",
+            readers=2,
+            size_hint=64 * MIB,
+            patience_seconds=1,
+        ) as disk,
+    ):
+        assert read(disk, 0, 512) == CONTENT[:512]
+        os.kill(children()[-1].pid, signal.SIGSTOP)
+        with pytest.raises(DiskStalledError, match="gave nothing for too long"):
+            read(disk, MIB, 512)
+        with pytest.raises(DiskStalledError):
+            list(disk.iter_extents())
+    assert children() == []
+
+
+def test_a_slow_file_that_gets_on_is_waited_for() -> None:
+    """What counts is that bytes come, not when the read is over."""
+    turn = threading.Lock()
+
+    def take_long(_offset: int, _length: int) -> None:
+        with turn:
+            time.sleep(0.15)
+
+    slow = MemoryFile(BACKWARDS.build(), before_read=take_long)
+    with open_nbd_disk(slow, driver="qcow2", readers=1, size_hint=0, patience_seconds=1.2) as disk:
+        began = time.monotonic()
+        assert read(disk, 0, 48 << 10) == b"\1" * (48 << 10)
+        assert time.monotonic() - began > 1.2
+
+
+def test_more_data_than_such_a_file_can_hold_is_a_bomb(
+    disk_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told from the map, before any of it is read."""
+    monkeypatch.setattr(nbd, "_USUAL_DATA", MIB)
+    monkeypatch.setattr(nbd, "_MOST_DATA_PER_BYTE", 0)
+    with opened_disk(disk_file) as disk, pytest.raises(DiskBombError, match=r"disk\.qcow2"):
+        list(disk.iter_extents())
