@@ -10,7 +10,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.gc import Collector
 from clouddesktop.keeping.idle import IdleCollections
-from clouddesktop.keeping.runs import Keeper
+from clouddesktop.keeping.runs import Keeper, Work
 from clouddesktop.keeping.stats import StoreMeter
 from clouddesktop.model.keeping import RunKind
 from clouddesktop.store.chunks import ChunkStore
@@ -36,6 +36,7 @@ def keeping(
     database: Database,
     chunks: ChunkStore,
     manifests: ManifestStore,
+    scrub: Work,
     collect_after_seconds: float,
     failpoint: Callable[[str], None],
 ) -> Iterator[KeepingParts]:
@@ -43,7 +44,7 @@ def keeping(
     collector = Collector(
         database=database, chunks=chunks, manifests=manifests, failpoint=failpoint
     )
-    keeper = Keeper(database=database, works={RunKind.GC: collector.run})
+    keeper = Keeper(database=database, works={RunKind.GC: collector.run, RunKind.SCRUB: scrub})
     keeper.launch()
     try:
         yield KeepingParts(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -24,8 +25,15 @@ from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.originals import open_original
+from clouddesktop.keeping.scrub import Scrubber
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
-from clouddesktop.store.blobs import BlobStore, open_store
+from clouddesktop.store.blobs import (
+    BlobNotFoundError,
+    BlobStore,
+    StoreUnavailableError,
+    open_store,
+)
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.workflow.engine import WorkflowEngine
@@ -100,11 +108,20 @@ def built(
         workflows.launch()
         starter = CopyStarter(database=database, sources=sources, workflows=workflows)
         starter.resume_orphans()
+        scrubber = Scrubber(
+            database=database,
+            chunks=chunks,
+            manifests=manifests,
+            open_original=partial(open_original, sources, sandbox=SandboxPolicy(settings.sandbox)),
+            check_store=lambda: check_own_store(blobs, database),
+            bytes_per_second=settings.scrub_rate,
+        )
         keeping_parts = stack.enter_context(
             keeping(
                 database=database,
                 chunks=chunks,
                 manifests=manifests,
+                scrub=scrubber.run,
                 collect_after_seconds=settings.collect_after,
                 failpoint=failpoint,
             )
@@ -153,12 +170,29 @@ def open_own_store(url: str, database: Database) -> BlobStore:
     A folder whose file system is not mounted looks like a new store, and lacks what is "known".
     """
     blobs = open_store(url)
-    store_id = blobs.check_format()
+    blobs.check_format()
+    check_own_store(blobs, database)
+    return blobs
+
+
+def check_own_store(blobs: BlobStore, database: Database) -> None:
+    """See that the database's store is there, and not only the place where it is mounted.
+
+    Raises:
+        AnotherStoreError: another one is there.
+        StoreUnavailableError: none is.
+    """
+    try:
+        store_id = blobs.read_id()
+    except BlobNotFoundError as error:
+        raise StoreUnavailableError(
+            f"The store {blobs.name} is not there: it has no mark of a store.",
+            remedy="Mount its file system, then try again.",
+        ) from error
     known = database.write(settle_fact, STORE_ID, store_id)
     if known != store_id:
         raise AnotherStoreError(
-            f"The store {url} is not the one that the database {database.url} belongs to.",
+            f"The store {blobs.name} is not the one that the database {database.url} belongs to.",
             remedy="Mount or name the right store; or start with an empty data folder.",
             facts={"store_id": store_id, "expected_store_id": known},
         )
-    return blobs

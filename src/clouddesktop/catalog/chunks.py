@@ -8,7 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from clouddesktop.catalog.tables import chunks, packs
+from clouddesktop.catalog.tables import (
+    chunks,
+    damaged_chunks,
+    manifest_packs,
+    manifests,
+    packs,
+)
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.store.chunks import ChunkPlace
 from clouddesktop.store.codec import Codec
@@ -82,7 +88,31 @@ def add_pack(
             for entry in entries
         ],
     )
+    heal(connection, number)
     return number
+
+
+def heal(connection: sa.Connection, number: int) -> int:
+    """Take out of quarantine the chunks that a pack in the index has; gives how many.
+
+    Every damaged content relies on that pack from now on, whether it needs it or not: which of them
+    lacked these chunks is for the next scrub to find out.
+    """
+    healed = connection.execute(
+        sa.delete(damaged_chunks).where(
+            damaged_chunks.c.digest.in_(sa.select(chunks.c.digest).where(chunks.c.pack == number))
+        )
+    ).rowcount
+    if healed:
+        damaged = sa.select(manifests.c.digest, sa.literal(number)).where(
+            manifests.c.damage.is_not(None)
+        )
+        connection.execute(
+            sqlite.insert(manifest_packs)
+            .from_select(["manifest", "pack"], damaged)
+            .on_conflict_do_nothing()
+        )
+    return healed
 
 
 def to_entry(row: sa.Row[*tuple[Any, ...]]) -> PackEntry:

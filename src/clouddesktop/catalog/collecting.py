@@ -120,9 +120,15 @@ def count_dirty_packs(connection: sa.Connection, *, foreseen: bool = False) -> i
 def list_dirty_packs(
     connection: sa.Connection, *, limit: int, after: int = 0, foreseen: bool = False
 ) -> list[Pack]:
-    """List packs that are needed, not pinned, and may hold dead chunks, by their numbers."""
+    """List packs that are needed, not pinned, and may hold dead chunks, by their numbers.
+
+    Damaged ones are left to the scrub, which may find a backup of them in their place.
+    """
     query = _packs_after(after, limit).where(
-        _is_dirty(foreseen=foreseen), _is_listed(foreseen=foreseen), ~_is_pinned()
+        _is_dirty(foreseen=foreseen),
+        _is_listed(foreseen=foreseen),
+        ~_is_pinned(),
+        packs.c.damage.is_(None),
     )
     return _to_packs(connection.execute(query))
 

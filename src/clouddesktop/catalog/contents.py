@@ -24,7 +24,10 @@ class KnownContent:
 def find_known_content(
     connection: sa.Connection, *, compute_image: ComputeImage, fingerprint: str
 ) -> KnownContent | None:
-    """Find the content of a source's file that has not changed since it was last copied."""
+    """Find the content of a source's file that has not changed since it was last copied.
+
+    One that is damaged does not count: copying it again is what repairs it.
+    """
     row = connection.execute(
         sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
         .join(known_contents, known_contents.c.manifest == manifests.c.digest)
@@ -32,6 +35,7 @@ def find_known_content(
             known_contents.c.source == compute_image.source,
             known_contents.c.location == compute_image.location,
             known_contents.c.fingerprint == fingerprint,
+            manifests.c.damage.is_(None),
         )
     ).one_or_none()
     if row is None:

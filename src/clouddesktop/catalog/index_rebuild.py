@@ -157,6 +157,13 @@ def rely_on_packs(connection: sa.Connection, manifest: Digest, digests: Sequence
         )
 
 
+def set_damage(connection: sa.Connection, manifest: Digest, damage: str | None) -> None:
+    """Write down what a content lacks; None: nothing."""
+    connection.execute(
+        sa.update(manifests).where(manifests.c.digest == manifest).values(damage=damage)
+    )
+
+
 def iter_copy_ranges(connection: sa.Connection) -> Iterator[tuple[str, bytes]]:
     """Go through what running copies have recorded: operations, and references to chunks."""
     rows = connection.execute(sa.select(copy_ranges.c.operation_id, copy_ranges.c.chunks)).all()

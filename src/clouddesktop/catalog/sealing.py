@@ -39,7 +39,8 @@ def record_manifest(
             storage_size=storage_size,
             created_at=datetime.now(tz=UTC),
         )
-        .on_conflict_do_nothing()
+        # The copy has seen each of its chunks in the index: it lacks nothing that it lacked before.
+        .on_conflict_do_update(index_elements=["digest"], set_={"damage": None})
     )
     relied_on = connection.scalars(
         sa.select(operation_packs.c.pack).where(operation_packs.c.operation_id == run.operation_id)

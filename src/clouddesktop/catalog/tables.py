@@ -92,6 +92,7 @@ manifests = sa.Table(  # sealed contents; a manifest's blob is in the store unde
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("writer", sa.Text, nullable=False, server_default=""),  # part of its blob's name
     sa.Column("verified_at", UtcDateTime),  # when a scrub last found all of it right
+    sa.Column("damage", sa.Text),  # what it lacks, or may lack; none: nothing
 )
 
 images = sa.Table(

@@ -64,6 +64,14 @@ def serve(
             "Default: 3600.",
         ),
     ] = None,
+    scrub_rate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            help="Bytes a second that a scrub of the store reads at most, a quarter of it while "
+            "copies are at work; 0: no bound. Default: 100000000.",
+        ),
+    ] = None,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +104,7 @@ def serve(
         source=source or None,
         workers=workers,
         collect_after=collect_after,
+        scrub_rate=scrub_rate,
         names=tuple(names) if names else None,
         sandbox=sandbox,
         config=config,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from clouddesktop.catalog.chunks import find_places
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.images import get_image
+from clouddesktop.catalog.scrubbing import find_quarantined
 from clouddesktop.errors import (
     DataLossError,
     FailedPreconditionError,
@@ -40,6 +41,12 @@ class MissingChunkError(DataLossError):
     """The chunk index does not know a chunk that a manifest names."""
 
     reason = "MISSING_CHUNK"
+
+
+class QuarantinedChunkError(DataLossError):
+    """A chunk of the image was found damaged, and could not be repaired so far."""
+
+    reason = "QUARANTINED_CHUNK"
 
 
 class ImageReader:
@@ -200,12 +207,21 @@ class Exports:
             )
         return ImageReader(
             manifest=self._get_manifest(image.manifest),
-            places=self._find_places,
+            places=partial(self._find_places, image_id),
             chunks=self._chunks,
         )
 
-    def _find_places(self, digests: Sequence[Digest]) -> Mapping[Digest, ChunkPlace]:
-        return self._database.read(find_places, digests)
+    def _find_places(self, image_id: str, digests: Sequence[Digest]) -> Mapping[Digest, ChunkPlace]:
+        places = self._database.read(find_places, digests)
+        unknown = [each for each in digests if each not in places]
+        quarantined = self._database.read(find_quarantined, unknown) if unknown else {}
+        for digest, why in quarantined.items():
+            raise QuarantinedChunkError(
+                f"Chunk {digest.hex()} of the image {image_id} is damaged: {why}",
+                remedy="Copy the image again, or put the pack back from a backup; then scrub.",
+                facts={"chunk": digest.hex(), "image": image_id},
+            )
+        return places
 
 
 def _zeros(length: int) -> Iterator[memoryview]:

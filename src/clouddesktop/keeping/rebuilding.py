@@ -111,7 +111,7 @@ class Rebuilder:
         queries.add_table(
             connection,
             pack_id=pack_id,
-            size=self._chunks.size(pack_id),
+            size=self._chunks.pack_size(pack_id),
             entries=entries,
             damage=damage,
         )
@@ -135,6 +135,7 @@ class Rebuilder:
         try:
             manifest = self._manifests.get(content.manifest)
         except DataLossError as error:
+            queries.set_damage(connection, content.manifest, error.message)
             result.losses += [
                 Loss(image_id=image_id, name=name, why=error.message)
                 for image_id, name in content.images
@@ -143,6 +144,8 @@ class Rebuilder:
         digests = list(set(manifest.chunks.values()))
         queries.rely_on_packs(connection, content.manifest, digests)
         missing = queries.find_missing(connection, digests)
+        damage = f"It lacks {len(missing)} chunks." if missing else None
+        queries.set_damage(connection, content.manifest, damage)
         if missing:
             result.losses += [
                 Loss(image_id=image_id, name=name, chunks=len(missing), example=missing[0].hex())

@@ -156,6 +156,14 @@ class BlobStore:
         self.put(FORMAT_KEY, json.dumps(mark, sort_keys=True).encode() + b"\n")
         return self._read_format()  # another process may have been first
 
+    def read_id(self) -> str:
+        """Give the store's id; unlike `check_format`, it never makes one.
+
+        Raises:
+            BlobNotFoundError: there is no store here (any more).
+        """
+        return self._read_format()
+
     def put(self, key: str, data: Buffer) -> bool:
         """Store a blob; durable on return. False means that one of this size was there already.
 

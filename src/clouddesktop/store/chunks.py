@@ -120,13 +120,6 @@ class ChunkStore:
             if _PACK_KEY.fullmatch(key):  # else it is somebody else's, such as a file manager's
                 yield PackId(key.removeprefix(f"{_PACKS}/"))
 
-    def size(self, pack_id: PackId) -> int:
-        """Give the size of a pack in bytes, 0 if there is none."""
-        try:
-            return self._blobs.size(_key_of(pack_id))
-        except BlobNotFoundError:
-            return 0
-
     def pack_size(self, pack_id: PackId) -> int:
         """Give the size of a pack's blob in bytes, 0 if there is none."""
         try:

@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("packs", sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("packs", sa.Column("damage", sa.Text(), nullable=True))
+    op.add_column("manifests", sa.Column("damage", sa.Text(), nullable=True))
     op.create_table(
         "damaged_chunks",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
