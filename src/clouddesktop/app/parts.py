@@ -108,20 +108,12 @@ def built(
         workflows.launch()
         starter = CopyStarter(database=database, sources=sources, workflows=workflows)
         starter.resume_orphans()
-        scrubber = Scrubber(
-            database=database,
-            chunks=chunks,
-            manifests=manifests,
-            open_original=partial(open_original, sources, sandbox=SandboxPolicy(settings.sandbox)),
-            check_store=lambda: check_own_store(blobs, database),
-            bytes_per_second=settings.scrub_rate,
-        )
         keeping_parts = stack.enter_context(
             keeping(
                 database=database,
                 chunks=chunks,
                 manifests=manifests,
-                scrub=scrubber.run,
+                scrub=_scrubber(settings, database, blobs, sources).run,
                 collect_after_seconds=settings.collect_after,
                 failpoint=failpoint,
             )
@@ -161,6 +153,19 @@ def _make_tokens(database: Database, folder: DataFolder, names: set[str]) -> Tok
         signing_key=prepare_token_seed(folder),
         find_key=lambda key_id: database.read(find_key, key_id),
         audiences=names,
+    )
+
+
+def _scrubber(
+    settings: Settings, database: Database, blobs: BlobStore, sources: SourceCatalogue
+) -> Scrubber:
+    return Scrubber(
+        database=database,
+        chunks=ChunkStore(blobs),
+        manifests=ManifestStore(blobs),
+        open_original=partial(open_original, sources, sandbox=SandboxPolicy(settings.sandbox)),
+        check_store=lambda: check_own_store(blobs, database),
+        bytes_per_second=settings.scrub_rate,
     )
 
 
