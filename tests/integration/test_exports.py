@@ -1,14 +1,23 @@
-"""Exports from a real server by the real command: formats, sparseness, damage."""
+"""What comes out of a real server by the real command: exports, sparse or damaged, and diffs."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from clouddesktop.client import Connection, connect, image_id_of
+from clouddesktop.client import (
+    CallError,
+    Change,
+    ChangeKind,
+    Connection,
+    connect,
+    diff_images,
+    image_id_of,
+)
 from parts.disks import random_bytes, write_raw
 from parts.server import ServerProcess
 
@@ -23,12 +32,17 @@ async def copy(connection: Connection, name: str) -> str:
     return image_id_of(await connection.wait_operation(operation.id, poll_seconds=0.02))
 
 
-def run_export(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `clouddesktop image export` as users do."""
+def run_image(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb of `clouddesktop image` as users do."""
     command = [sys.executable, "-m", "clouddesktop", "--profile", str(server.profile)]
     return subprocess.run(
-        [*command, "image", "export", *arguments], check=False, capture_output=True, text=True
+        [*command, "image", *arguments], check=False, capture_output=True, text=True
     )
+
+
+def run_export(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `clouddesktop image export`."""
+    return run_image(server, "export", *arguments)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -59,3 +73,40 @@ async def test_a_damaged_chunk_fails_the_export_and_nothing_appears(
     assert f"pack {pack.parent.name}/{pack.name}" in failed.stderr
     assert names_in(tmp_path) == []
     assert "DamagedChunkError" in server.log.read_text()
+
+
+async def test_what_changed_is_found_between_disks_of_two_sizes(
+    server: ServerProcess, sources_dir: Path
+) -> None:
+    """By the command, as text and as JSON, and by the client."""
+    one, two = random_bytes(2 * MIB, seed=1), random_bytes(MIB, seed=2)
+    write_raw(sources_dir / "old.raw", size=8 * MIB, data={0: one, 4 * MIB: two})
+    write_raw(
+        sources_dir / "new.raw",
+        size=16 * MIB,
+        data={0: one[:MIB] + b"x", 9 * MIB: two, 5 * MIB: two},
+    )
+    async with connect(server.profile) as connection:
+        old_id, new_id = await copy(connection, "old"), await copy(connection, "new")
+        found = await diff_images(connection, old_id, new_id)
+        with pytest.raises(CallError, match="Image e3vnone not found"):
+            await diff_images(connection, old_id, "e3vnone")
+    chunk = found.chunk_size
+    assert found.ranges == [
+        Change(offset=MIB, length=chunk, kind=ChangeKind.CHANGED),
+        Change(offset=MIB + chunk, length=MIB - chunk, kind=ChangeKind.REMOVED),
+        Change(offset=4 * MIB, length=MIB, kind=ChangeKind.REMOVED),
+        Change(offset=5 * MIB, length=MIB, kind=ChangeKind.ADDED),
+        Change(offset=9 * MIB, length=MIB, kind=ChangeKind.ADDED),
+    ]
+    assert (found.totals.old_disk_size, found.totals.new_disk_size) == (8 * MIB, 16 * MIB)
+    assert (found.totals.same_bytes, found.totals.shared_bytes) == (MIB, 2 * MIB)
+    printed = run_image(server, "diff", "old", new_id, "--format", "json", "--limit", "1")
+    assert json.loads(printed.stdout) == {
+        "old_image_id": old_id,
+        "new_image_id": new_id,
+        **found.to_record(),
+    }
+    text = run_image(server, "diff", "old", "new", "--limit", "1")
+    assert "same     1.05 MB  at the same place: 30.8% of the new one's data" in text.stdout
+    assert "4 more ranges" in text.stderr

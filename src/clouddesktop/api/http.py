@@ -4,6 +4,7 @@ GET /delivery/v1/images/{image_id}/extents   {"size": "…", "chunk_size": "…"
                                              "extents": [{"offset": "…", "length": "…"}, …]}
 GET /delivery/v1/images/{image_id}/disk      the disk as its guest sees it; takes one Range
 GET /delivery/v1/images/{image_id}/chunks    ?first=N&count=N: chunks as stored (model/frame.py)
+GET /delivery/v1/images/{id}/diff/{id}       what changed from one to another (diffs.py)
 GET /healthz                                 200 as long as the server answers at all
 """
 
@@ -29,7 +30,9 @@ from starlette.types import Receive, Scope, Send
 
 from clouddesktop.api.authentication import authenticate
 from clouddesktop.api.byte_ranges import ByteRange, find_range
+from clouddesktop.api.diffs import diff_to_json
 from clouddesktop.api.http_edge import HttpEdge
+from clouddesktop.delivery.diff import Comparison
 from clouddesktop.delivery.export import Exports, ImageReader
 from clouddesktop.errors import (
     FieldViolation,
@@ -72,6 +75,7 @@ def build_http_app(
             Route("/delivery/v1/images/{image_id}/extents", delivery.get_extents),
             Route("/delivery/v1/images/{image_id}/disk", delivery.get_disk),
             Route("/delivery/v1/images/{image_id}/chunks", delivery.get_chunks, methods=["GET"]),
+            Route("/delivery/v1/images/{image_id}/diff/{new_image_id}", delivery.get_diff),
             Route("/healthz", _get_health),
             *further,
         ],
@@ -125,6 +129,18 @@ class _Delivery:
             return await self._in_thread(_read_body, reader, first, count)
 
         return _PieceResponse(make_body, count=self._count)
+
+    async def get_diff(self, request: Request) -> Response:
+        old = await self._open(request)
+        new_id = request.path_params["new_image_id"]
+        new = await self._in_thread(self._exports.open_image, new_id)
+        pieces = diff_to_json(
+            Comparison(old.manifest, new.manifest),
+            old_id=request.path_params["image_id"],
+            new_id=new_id,
+            chunk_size=old.chunk_size,
+        )
+        return StreamingResponse(pieces, media_type="application/json")
 
     def _check_room(self) -> None:
         if self._downloads >= _MOST_DOWNLOADS:

@@ -124,6 +124,33 @@ def delete(
     )
 
 
+@app.command("diff")
+def diff(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="An image's id or name.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another's, to compare with it.")],
+    *,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Ranges shown as text or table; JSON and YAML have all.")
+    ] = 20,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Show what changed between two desktop images, and what they share."""
+    from clouddesktop.cli import diffs  # noqa: PLC0415  (grpc)
+
+    diffs.diff(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        old,
+        new,
+        limit=limit,
+    )
+
+
 @app.command("export")
 def export(
     context: typer.Context,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from clouddesktop.client.calls import CallError, OperationFailedError
 from clouddesktop.client.connection import Connection, connect
+from clouddesktop.client.diff import ImageDiff, diff_images
 from clouddesktop.client.export import Export, export_image
 from clouddesktop.client.identity import TokenSource
 from clouddesktop.client.operations import OperationView, WaitTimeoutError, image_id_of
@@ -24,15 +25,20 @@ from clouddesktop.client.profile import Profile, ProfileError
 from clouddesktop.client.records import to_record
 from clouddesktop.client.sdk import open_sdk
 from clouddesktop.errors import CloudDesktopError, Code
+from clouddesktop.model.diff import Change, ChangeKind, DiffTotals
 from clouddesktop.model.operation import Phase, Progress
 
 __all__ = [
     "CallError",
+    "Change",
+    "ChangeKind",
     "CloudDesktopError",
     "Code",
     "Connection",
+    "DiffTotals",
     "Export",
     "ExportError",
+    "ImageDiff",
     "OperationFailedError",
     "OperationView",
     "OutputFormat",
@@ -43,6 +49,7 @@ __all__ = [
     "TokenSource",
     "WaitTimeoutError",
     "connect",
+    "diff_images",
     "export_image",
     "image_id_of",
     "open_sdk",

@@ -69,6 +69,10 @@ class ImageReader:
         return self._manifest.size
 
     @property
+    def manifest(self) -> Manifest:
+        return self._manifest
+
+    @property
     def chunk_size(self) -> int:
         """Bytes of each chunk but the disk's last."""
         return self._manifest.chunk_size
