@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -43,6 +44,15 @@ def run_image(server: ServerProcess, *arguments: str) -> subprocess.CompletedPro
 def run_export(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `clouddesktop image export`."""
     return run_image(server, "export", *arguments)
+
+
+async def run_qemu_img(*arguments: str) -> str:
+    """Run it; a difference that `compare` finds is a failure."""
+    done = await asyncio.to_thread(
+        subprocess.run, ["qemu-img", *arguments], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return str(done.stdout)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -110,3 +120,27 @@ async def test_what_changed_is_found_between_disks_of_two_sizes(
     text = run_image(server, "diff", "old", "new", "--limit", "1")
     assert "same     1.05 MB  at the same place: 30.8% of the new one's data" in text.stdout
     assert "4 more ranges" in text.stderr
+
+
+@pytest.mark.qemu
+async def test_every_format_holds_the_disk_and_is_sparse(
+    server: ServerProcess, sources_dir: Path, tmp_path: Path
+) -> None:
+    """The same bytes to qemu-img, the same size, and not much more room than the data takes."""
+    source = sources_dir / "disk.raw"
+    data = {0: b"boot", 5 * MIB + 100: random_bytes(2 * MIB, seed=3), 64 * MIB - 512: b"e" * 512}
+    write_raw(source, size=64 * MIB, data=data)
+    async with connect(server.profile) as connection:
+        await copy(connection, "disk")
+    for suffix, qemu_name in (
+        *(("img", "raw"), ("qcow2", "qcow2"), ("vmdk", "vmdk")),
+        *(("vdi", "vdi"), ("vhdx", "vhdx"), ("vhd", "vpc")),
+    ):
+        output = tmp_path / f"out.{suffix}"
+        done = run_export(server, "disk", "--output", str(output))
+        assert done.returncode == 0, done.stderr
+        info = ("info", "--output=json", "-f", qemu_name, str(output))
+        assert json.loads(await run_qemu_img(*info))["virtual-size"] == 64 * MIB, suffix
+        await run_qemu_img("compare", "-f", "raw", "-F", qemu_name, str(source), str(output))
+        assert output.stat().st_blocks * 512 < 20 * MIB, suffix
+    assert len(names_in(tmp_path)) == 6

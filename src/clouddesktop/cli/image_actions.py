@@ -119,14 +119,16 @@ def list_(options: Globals, *, limit: int) -> None:
             images.append(image)
             if len(images) == limit:
                 break
-        return images
+        return sorted(images, key=lambda each: each.name)
 
     print_images(run_session(options, work), options.style)
 
 
 def export(
-    options: Globals, image: str, *, output: Path, output_format: str, overwrite: bool
+    options: Globals, image: str, *, output: Path, output_format: str | None, overwrite: bool
 ) -> None:
+    wanted = OutputFormat(output_format) if output_format else _guess_format(output)
+
     async def work(connection: Connection) -> tuple[DesktopImage, Export]:
         found = await connection.find_image(image)
         with open_reporter() as reporter:
@@ -134,7 +136,7 @@ def export(
                 connection,
                 found.id,
                 output,
-                output_format=OutputFormat(output_format),
+                output_format=wanted,
                 overwrite=overwrite,
                 on_progress=lambda done, total: reporter.report("exporting", done, total),
             )
@@ -150,7 +152,16 @@ def export(
     record = {
         "image_id": found.id,
         "output": str(output),
-        "output_format": output_format,
+        "output_format": wanted.value,
         "disk_size": str(exported.disk_size),
     }
     print_one(record, options.style, _EXPORT_COLUMNS)
+
+
+def _guess_format(output: Path) -> OutputFormat:
+    named = OutputFormat.of_path(output)
+    if named is None:
+        typer.echo("The output's name tells no format: it will be raw.", err=True)
+    elif named is not OutputFormat.RAW:
+        typer.echo(f"The output will be {named}, as its name says.", err=True)
+    return named or OutputFormat.RAW

@@ -158,9 +158,12 @@ def export(
     *,
     output: Annotated[Path, typer.Option(help="The file to write.")],
     output_format: Annotated[
-        Literal["raw", "qcow2", "vmdk", "vdi", "vhdx"],
-        typer.Option(help="Its format; all but raw are made by the local qemu-img."),
-    ] = "raw",
+        Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vhd"] | None,
+        typer.Option(
+            help="Its format; all but raw are made by the local qemu-img. Default: what the "
+            "output's name ends in, raw if that says nothing.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file if there is one.")
     ] = False,

@@ -13,7 +13,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.operation.operation_pb2 import Operation
 
 from clouddesktop.cli.options import Style
-from clouddesktop.cli.texts import to_printable
+from clouddesktop.cli.texts import format_size, to_printable
 from clouddesktop.client import Progress, to_record
 
 Record = Mapping[str, Any]
@@ -23,6 +23,8 @@ _IMAGE_COLUMNS: Columns = {
     "ID": "id",
     "NAME": "name",
     "STATUS": "status",
+    "DISK": "disk",
+    "STORED": "stored",
     "CREATED": "created_at",
 }
 _OPERATION_COLUMNS: Columns = {
@@ -36,11 +38,22 @@ _OPERATION_COLUMNS: Columns = {
 
 
 def print_image(image: DesktopImage, style: Style | None) -> None:
-    print_one(to_record(image), style, _IMAGE_COLUMNS)
+    is_table = style is Style.TABLE
+    print_one(_to_row(image) if is_table else to_record(image), style, _IMAGE_COLUMNS)
 
 
 def print_images(images: Iterable[DesktopImage], style: Style | None) -> None:
-    print_many([to_record(each) for each in images], style, _IMAGE_COLUMNS)
+    is_table = style not in {Style.JSON, Style.YAML}
+    records = [_to_row(each) if is_table else to_record(each) for each in images]
+    print_many(records, style, _IMAGE_COLUMNS)
+
+
+def _to_row(image: DesktopImage) -> Record:
+    """Give an image as people read it in a table, with its sizes once they are known."""
+    sizes = {"disk": image.min_disk_size, "stored": image.storage_size}
+    return to_record(image) | {
+        name: format_size(size) if size else "" for name, size in sizes.items()
+    }
 
 
 def print_operation(

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clouddesktop.client.connection import Connection
+from clouddesktop.client.conversion import converted
 from clouddesktop.client.http import HttpSession, Response, open_http, read_json
 from clouddesktop.client.outputs import OutputFile, OutputFormat, open_output
 from clouddesktop.content import MAX_PLAIN_SIZE
@@ -54,11 +55,16 @@ async def export_image(
         CallError: the server refused, or was out of reach for several attempts.
         DataLossError: a chunk is damaged, or the server's answer makes no sense.
     """
-    with open_output(output, overwrite=overwrite) as file:
+    is_raw = output_format is OutputFormat.RAW
+    with open_output(output, overwrite=overwrite, is_final=is_raw) as file:
         with open_http(connection, readers=_READERS) as http:
             download = _Download(http=http, image_id=image_id, file=file)
             export = await download.run(on_progress or (lambda _done, _total: None))
-        await _to_thread(file.publish, output_format)
+        if is_raw:
+            await _to_thread(file.publish, file.partial)
+        else:
+            async with converted(file.partial, output, output_format) as ready:
+                await _to_thread(file.publish, ready)
     return export
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +19,25 @@ _FLUSH_SIZE = 128 << 20
 
 
 class OutputFormat(StrEnum):
-    """The formats that an export can have, named as qemu-img names them."""
+    """The formats that an export can have, named as qemu-img names them, save for `vhd`."""
 
     RAW = "raw"
     QCOW2 = "qcow2"
     VMDK = "vmdk"
     VDI = "vdi"
     VHDX = "vhdx"
+    VHD = "vhd"
+
+    @classmethod
+    def of_path(cls, path: Path) -> OutputFormat | None:
+        """Tell the format that a file's name ends in; None when it ends in none of them."""
+        return _FORMATS.get(path.suffix.lower())
+
+
+_FORMATS = {f".{each}": each for each in OutputFormat} | {
+    ".img": OutputFormat.RAW,
+    ".vpc": OutputFormat.VHD,
+}
 
 
 class ExportError(FailedPreconditionError):
@@ -36,13 +47,17 @@ class ExportError(FailedPreconditionError):
 
 
 class OutputFile:
-    """The raw, sparse file `<output>.partial` beside the output, until `publish` renames it."""
+    """The raw, sparse file `partial` beside the output, until `publish` renames it.
 
-    def __init__(self, *, output: Path, partial: Path, fd: int) -> None:
-        self._output = output
-        self._partial = partial
-        self._fd = fd
+    `is_final` says that it is wanted as it is, so that Linux may write it back meanwhile.
+    """
+
+    def __init__(self, *, output: Path, partial: Path, fd: int, is_final: bool) -> None:
+        self.partial = partial
         self.is_renamed = False
+        self._output = output
+        self._fd = fd
+        self._is_final = is_final
         self._lock = threading.Lock()
         self._unflushed_size = 0
 
@@ -57,7 +72,7 @@ class OutputFile:
             while view:
                 written = os.pwrite(self._fd, view, offset)
                 view, offset = view[written:], offset + written
-            if self._is_time_to_flush(len(block)):
+            if self._is_final and self._is_time_to_flush(len(block)):
                 # Linux begins to write back: little is left for the sync at the end.
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -69,27 +84,20 @@ class OutputFile:
             self._unflushed_size = 0
             return True
 
-    def publish(self, output_format: OutputFormat) -> None:
-        """Flush the bytes to the disk, in the wanted format, and give them the output's name."""
-        ready = self._partial
-        if output_format is not OutputFormat.RAW:
-            ready = self._output.with_name(f"{self._output.name}.{output_format}.partial")
-        try:
-            if output_format is not OutputFormat.RAW:
-                _convert(self._partial, ready, output_format)
-            with _written(self._output):
-                _fsync(ready, os.O_RDONLY)
-                ready.replace(self._output)
-                self.is_renamed = ready == self._partial
-                _fsync(self._output.parent, os.O_RDONLY | os.O_DIRECTORY)
-        finally:
-            if ready != self._partial:
-                ready.unlink(missing_ok=True)
+    def publish(self, ready: Path) -> None:
+        """Flush a file beside the output to the disk, and give it the output's name."""
+        with _written(self._output):
+            _fsync(ready, os.O_RDONLY)
+            ready.replace(self._output)
+            self.is_renamed = ready == self.partial
+            _fsync(self._output.parent, os.O_RDONLY | os.O_DIRECTORY)
 
 
 @contextmanager
-def open_output(output: Path, *, overwrite: bool) -> Iterator[OutputFile]:
+def open_output(output: Path, *, overwrite: bool, is_final: bool) -> Iterator[OutputFile]:
     """Lock `<output>.partial` for one export; it is gone at the end, published or not.
+
+    See OutputFile for `is_final`.
 
     Raises:
         ExportError: the output is no place for a file, exists (unless it is empty or `overwrite` is
@@ -100,7 +108,7 @@ def open_output(output: Path, *, overwrite: bool) -> Iterator[OutputFile]:
     partial = output.with_name(f"{output.name}.partial")
     with _written(output):
         fd = _open_locked(partial)
-    file = OutputFile(output=output, partial=partial, fd=fd)
+    file = OutputFile(output=output, partial=partial, fd=fd, is_final=is_final)
     try:
         with _written(output):
             os.ftruncate(fd, 0)  # what a killed export left
@@ -147,25 +155,6 @@ def _open_locked(partial: Path) -> int:
                 remedy="Wait for it, or choose another output.",
             ) from None
         os.close(fd)
-
-
-def _convert(raw: Path, converted: Path, output_format: OutputFormat) -> None:
-    # Absolute, since `a:b` alone would be a protocol and a path to qemu-img.
-    paths = [str(each.absolute()) for each in (raw, converted)]
-    command = ["qemu-img", "convert", "-f", "raw", "-O", output_format.value, *paths]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  (a list, no shell)
-    except FileNotFoundError:
-        raise ExportError(
-            f"The output format {output_format} needs qemu-img, which is not installed here.",
-            remedy="Install the Debian package qemu-utils, or export as raw.",
-        ) from None
-    except subprocess.CalledProcessError as error:
-        said = " ".join(error.stderr.split()).rstrip(".") or f"exit status {error.returncode}"
-        raise ExportError(
-            f"qemu-img could not write the format {output_format}: {said}.",
-            remedy="Look for free space there, or export as raw.",
-        ) from error
 
 
 def _fsync(path: Path, flags: int) -> None:

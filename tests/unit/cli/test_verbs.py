@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 import yaml
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 
 from clouddesktop.cli.main import main
 from clouddesktop.model.operation import Phase, Progress
@@ -160,16 +161,19 @@ def test_get_of_nothing_says_what_there_is(profile_file: Path, run: Run) -> None
 
 
 def test_list_draws_a_table(api: ScriptedApi, profile_file: Path, run: Run) -> None:
-    """Text means a table for many; names steer no terminal, and wide ones stay in line."""
-    api.images = [an_image(name="日本"), an_image(id="e3v2", name="a\x1b[2Jb")]
+    """By name, with sizes once known; names steer no terminal, and wide ones stay in line."""
+    status = DesktopImage.Status.CREATING
+    new = an_image(id="e3vnew", name="b", status=status, min_disk_size=0, storage_size=0)
+    api.images = [an_image(name="日本"), an_image(id="e3v2", name="a\x1b[2Jb"), new]
     outcome = run("image", "list", "--profile", profile_file)
     assert outcome.out.splitlines() == [
-        "+----------+-----------+--------+--------------------------+",
-        "| ID       | NAME      | STATUS | CREATED                  |",
-        "+----------+-----------+--------+--------------------------+",
-        "| e3vimage | 日本      | ACTIVE | 2026-11-24T12:30:00.123Z |",
-        "| e3v2     | a\\x1b[2Jb | ACTIVE | 2026-11-24T12:30:00.123Z |",
-        "+----------+-----------+--------+--------------------------+",
+        "+----------+-----------+----------+---------+---------+--------------------------+",
+        "| ID       | NAME      | STATUS   | DISK    | STORED  | CREATED                  |",
+        "+----------+-----------+----------+---------+---------+--------------------------+",
+        "| e3v2     | a\\x1b[2Jb | ACTIVE   | 64.4 GB | 1.23 kB | 2026-11-24T12:30:00.123Z |",
+        "| e3vnew   | b         | CREATING |         |         | 2026-11-24T12:30:00.123Z |",
+        "| e3vimage | 日本      | ACTIVE   | 64.4 GB | 1.23 kB | 2026-11-24T12:30:00.123Z |",
+        "+----------+-----------+----------+---------+---------+--------------------------+",
     ]
 
 
@@ -246,6 +250,37 @@ def test_export_writes_and_says_where(
     assert again.status == 1
     assert "--force" in again.err
     assert run(*command, "--force").status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "output_format", "words"),
+    [
+        ("disk.img", "raw", ""),
+        ("disk", "raw", "tells no format: it will be raw"),
+        ("disk.iso", "raw", "tells no format: it will be raw"),
+        ("disk.QCOW2", "qcow2", "will be qcow2, as its name says"),
+        ("a.raw.vhd", "vhd", "will be vhd, as its name says"),
+    ],
+)
+def test_the_output_s_name_tells_its_format(
+    api: ScriptedApi,
+    profile_file: Path,
+    run: Run,
+    *,
+    name: str,
+    output_format: str,
+    words: str,
+) -> None:
+    """What was taken is said; --output-format has the last word."""
+    api.disk, api.extents = b"x" * 4096, [(0, 4096)]
+    command = ("image", "export", IMAGE_ID, "--output", name, "--profile", profile_file)
+    outcome = run(*command)
+    assert outcome.status == 0, outcome.err
+    assert yaml.safe_load(outcome.out)["output_format"] == output_format
+    assert words in outcome.err
+    forced = run(*command, "--output-format", "raw", "--force")
+    assert yaml.safe_load(forced.out)["output_format"] == "raw"
+    assert "format" not in forced.err
 
 
 def test_the_profile_comes_from_four_places(

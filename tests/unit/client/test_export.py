@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,8 @@ def names_in(folder: Path) -> list[str]:
 
 def compare(raw: Path, output: Path, output_format: OutputFormat) -> None:
     """Let qemu-img compare the guest-visible bytes; it fails on a difference."""
-    command = ["qemu-img", "compare", "-f", "raw", "-F", output_format.value, str(raw), str(output)]
+    name = "vpc" if output_format is OutputFormat.VHD else output_format.value
+    command = ["qemu-img", "compare", "-f", "raw", "-F", name, str(raw), str(output)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -265,6 +267,67 @@ async def test_a_cancelled_export_leaves_nothing(api: ScriptedApi, tmp_path: Pat
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
+    assert names_in(tmp_path) == []
+
+
+def put_qemu_img(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Stand a program of ours where qemu-img is looked for."""
+    program = folder / "bin" / "qemu-img"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+async def test_a_conversion_that_fails_leaves_nothing(
+    api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What qemu-img says comes through, cut short."""
+    lay_out(api, some_cells())
+    script = 'for last; do :; done; echo half > "$last"; yes no room | head -c 9000 >&2; exit 1'
+    put_qemu_img(tmp_path, monkeypatch, script)
+    with pytest.raises(ExportError, match="no room") as caught:
+        await run_export(api, tmp_path / "disk.vdi", output_format=OutputFormat.VDI)
+    assert len(caught.value.message) < 1200
+    assert names_in(tmp_path) == []
+
+
+async def test_a_missing_qemu_img_is_told(
+    api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the package that has it."""
+    lay_out(api, some_cells())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExportError) as caught:
+        await run_export(api, tmp_path / "disk.vdi", output_format=OutputFormat.VDI)
+    assert "qemu-utils" in caught.value.remedy
+    assert names_in(tmp_path) == []
+
+
+async def test_a_conversion_is_ended_at_once_by_a_cancellation(
+    api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program is gone too, and its memory was bounded."""
+    lay_out(api, some_cells())
+    note = tmp_path / "note"
+    # The limit is set by the other side, right after the start.
+    script = (
+        "while [ $(ulimit -v) = unlimited ]; do :; done;"
+        f"echo $$ $(ulimit -v) > {note}.new; mv {note}.new {note}; exec sleep 1000"
+    )
+    put_qemu_img(tmp_path, monkeypatch, script)
+    work = asyncio.ensure_future(
+        run_export(api, tmp_path / "disk.vdi", output_format=OutputFormat.VDI)
+    )
+    async with asyncio.timeout(30):
+        while not note.exists():  # noqa: ASYNC110  (a program's sign of life)
+            await asyncio.sleep(0.01)
+    pid, kibibytes = note.read_text().split()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert int(kibibytes) == 2 << 20
+    assert not psutil.pid_exists(int(pid))
     assert names_in(tmp_path) == []
 
 
