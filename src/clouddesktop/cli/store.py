@@ -18,6 +18,8 @@ from clouddesktop.cli.options import (
 app = typer.Typer(no_args_is_help=True)
 app.command("rebuild-index", help=rebuild_index.HELP)(rebuild_index.rebuild_index)
 
+_DAY_SECONDS = 86400
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 AsyncOption = Annotated[
     bool, typer.Option("--async", help="Print the run, and don't wait for its end.")
@@ -64,7 +66,54 @@ def gc(
     store_actions.start(
         _globals(context, style=style, profile=profile, endpoint=endpoint),
         "gc",
-        {"dry_run": dry_run, "keep_unknown": keep_unknown},
+        {"dry_run": dry_run or None, "keep_unknown": keep_unknown or None},
+        is_async=is_async,
+        timeout_seconds=timeout,
+    )
+
+
+@app.command("scrub")
+def scrub(
+    context: typer.Context,
+    *,
+    verify_older_than: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DAYS",
+            min=0,
+            help="Pass over what was found right in these last days. Default: read everything.",
+        ),
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            min=0,
+            help="Bytes to read a second at most, instead of the server's setting; 0: no bound.",
+        ),
+    ] = None,
+    no_repair: Annotated[
+        bool, typer.Option("--no-repair", help="Find and quarantine damage, and repair nothing.")
+    ] = False,
+    is_async: AsyncOption = False,
+    timeout: TimeoutOption = None,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Read and verify everything, and repair what is damaged; fails if an image stays damaged."""
+    from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
+
+    store_actions.start(
+        _globals(context, style=style, profile=profile, endpoint=endpoint),
+        "scrub",
+        {
+            "max_age_seconds": None
+            if verify_older_than is None
+            else round(verify_older_than * _DAY_SECONDS),
+            "bytes_per_second": rate,
+            "repair": False if no_repair else None,
+        },
         is_async=is_async,
         timeout_seconds=timeout,
     )

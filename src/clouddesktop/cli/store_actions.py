@@ -40,10 +40,10 @@ def start(
     is_async: bool,
     timeout_seconds: float | None,
 ) -> None:
-    """Start a run, follow it, and print what it came to; options that are off are not sent."""
+    """Start a run, follow it, and print what it came to; options that are None are not sent."""
 
     async def work(store: StoreConnection) -> Run:
-        given = {name: value for name, value in run_options.items() if value}
+        given = {name: value for name, value in run_options.items() if value is not None}
         run = await store.start_run(kind, **given)
         if is_async:
             return run

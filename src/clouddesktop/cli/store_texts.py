@@ -9,6 +9,12 @@ import typer
 
 from clouddesktop.cli.options import Style
 from clouddesktop.cli.render import Columns, print_one, to_table
+from clouddesktop.cli.scrub_texts import (
+    describe_loss,
+    describe_scrub,
+    is_whole,
+    summarize_scrub,
+)
 from clouddesktop.cli.texts import format_size, to_printable
 from clouddesktop.client.store import Run
 
@@ -19,6 +25,7 @@ _PHASE_WORDS = {
     "sweeping": "looking for what crashes left",
     "done": "done",
 }
+_FAILED = 1
 _STEP = 10  # percent between two lines of progress
 
 _FIGURES = {
@@ -68,7 +75,11 @@ def print_stats(stats: Mapping[str, Any], style: Style | None) -> None:
 
 
 def print_run(run: Run, style: Style | None) -> None:
-    """Print what a run came to; of a dry run, what would go and why."""
+    """Print what a run came to; of a dry run, what would go and why.
+
+    Raises:
+        typer.Exit: the run is a scrub, and images stay damaged.
+    """
     report = run.get("report") or {}
     typer.echo(_summarize(run), err=True)
     for problem in report.get("problems", []):
@@ -79,11 +90,15 @@ def print_run(run: Run, style: Style | None) -> None:
         if report.get("items_left_out"):
             typer.echo(f"And {report['items_left_out']} more.")
         return
-    columns = {name.upper().replace("_", " "): name for name in report if name != "problems"}
+    lists = {"problems", "images"}
+    columns = {name.upper().replace("_", " "): name for name in report if name not in lists}
     if style is Style.TABLE:
         print_one({"id": run["id"], "state": run["state"], **report}, style, columns)
     else:
         print_one(run, style, columns)
+    if run.get("kind") == "scrub" and not is_whole(report):
+        typer.echo(describe_loss(report), err=True)
+        raise typer.Exit(_FAILED)
 
 
 def describe(run: Run) -> str:
@@ -91,6 +106,8 @@ def describe(run: Run) -> str:
     if run.get("state") == "waiting":
         return "waiting for its turn"
     progress = run.get("progress") or {}
+    if run.get("kind") == "scrub":
+        return describe_scrub(progress)
     phase = str(progress.get("phase", "beginning"))
     words = _PHASE_WORDS.get(phase, phase)
     done, left = progress.get("packs_examined", 0), progress.get("packs_to_examine", 0)
@@ -102,6 +119,8 @@ def describe(run: Run) -> str:
 
 def _summarize(run: Run) -> str:
     report = run.get("report") or {}
+    if run.get("kind") == "scrub" and run.get("state") == "done":
+        return summarize_scrub(report)
     if run.get("kind") != "gc" or run.get("state") != "done":
         return f"The {run.get('kind')} run {run.get('id')} is {run.get('state')}."
     freed = report.get("bytes_freed", 0) - report.get("bytes_written", 0)

@@ -36,7 +36,7 @@ class Pace:
     def spend(self, size: int) -> None:
         """Account for `size` bytes that were read."""
         self._check()
-        if not self._rate:
+        if self._rate <= 0:
             return
         share = _SHARE_BESIDE_COPIES if self._is_copying() else 1
         self._free_at = max(self._clock(), self._free_at) + size / (self._rate * share)

@@ -42,6 +42,8 @@ _CONTENTS_AT_ONCE = 100
 _SAVE_SECONDS = 1.0
 """How often the place is kept that the next turn goes on from."""
 
+_LONGEST_AGE_SECONDS = 100 * 365 * 86400
+
 _UNKNOWN_PACK = PackId("")
 
 
@@ -140,7 +142,9 @@ class _Scrub:
 
     def _fresh_since(self) -> datetime | None:
         age = self._turn.options.get("max_age_seconds")
-        return None if age is None else datetime.now(tz=UTC) - timedelta(seconds=age)
+        if age is None:
+            return None
+        return datetime.now(tz=UTC) - timedelta(seconds=max(0, min(age, _LONGEST_AGE_SECONDS)))
 
     @staticmethod
     def _is_fresh(pack: ScrubPack, since: datetime | None) -> bool:
