@@ -19,7 +19,7 @@ from clouddesktop.client.http import HttpSession, Response, open_http, read_json
 from clouddesktop.client.outputs import OutputFile, OutputFormat, open_output
 from clouddesktop.content import MAX_PLAIN_SIZE
 from clouddesktop.errors import DataLossError
-from clouddesktop.model.frame import MOST_SPAN, Frame, most_chunks, parse_frames
+from clouddesktop.model.frame import MOST_FRAMES, MOST_SPAN, Frame, parse_frames
 from clouddesktop.model.manifest import Extent, chunk_length
 
 _READERS = 4
@@ -95,14 +95,13 @@ class Layout:
         return chunk_length(chunk, disk_size=self.disk_size, chunk_size=self.chunk_size)
 
     def iter_pieces(self) -> Iterator[Sequence[int]]:
-        """Cut the data into the chunk numbers of one request each."""
-        most = most_chunks(self.chunk_size)
+        """Cut the data into the chunk numbers that are asked for together."""
         piece: list[int] = []
         for extent in self.extents:
             for number in range(
                 extent.offset // self.chunk_size, -(-extent.end // self.chunk_size)
             ):
-                if piece and (len(piece) == most or number - piece[0] >= MOST_SPAN):
+                if piece and (len(piece) == MOST_FRAMES or number - piece[0] >= MOST_SPAN):
                     yield piece
                     piece = []
                 piece.append(number)
@@ -138,14 +137,23 @@ class _Download:
         return Export(disk_size=layout.disk_size, data_size=data_size)
 
     async def _fetch_piece(self, layout: Layout, piece: Sequence[int]) -> int:
-        def write(response: Response) -> list[int]:
+        size = sum(map(layout.length_of, piece))
+        while piece:
+            piece = piece[await self._fetch_first(layout, piece) :]
+        return size
+
+    async def _fetch_first(self, layout: Layout, piece: Sequence[int]) -> int:
+        """Fetch as many of the piece's first chunks as one answer has; tell how many."""
+
+        def write(response: Response) -> tuple[int, list[int]]:
             frames = _checked(parse_frames(response.read()), layout, piece)
-            return [each.number for each in frames if not self._write(each, layout)]
+            return len(frames), [each.number for each in frames if not self._write(each, layout)]
 
         span = f"first={piece[0]}&count={piece[-1] - piece[0] + 1}"
-        for number in await self._http.get(f"{self._path}/chunks?{span}", write):
+        count, damaged = await self._http.get(f"{self._path}/chunks?{span}", write)
+        for number in damaged:
             await self._fetch_verified(layout, number)
-        return sum(map(layout.length_of, piece))
+        return count
 
     def _write(self, frame: Frame, layout: Layout) -> bool:
         """Write a chunk that is what its digest says; False when it is not."""
@@ -175,10 +183,13 @@ class _Download:
 
 
 def _checked(frames: Iterable[Frame], layout: Layout, piece: Sequence[int]) -> Sequence[Frame]:
-    """Make sure that the frames are those of the piece, no more and no less."""
+    """Make sure that the frames are the first ones of the piece, one at least."""
     found = tuple(frames)
-    if [each.number for each in found] != list(piece) or any(
-        each.plain_size != layout.length_of(each.number) for each in found
+    numbers = [each.number for each in found]
+    if (
+        not numbers
+        or numbers != list(piece[: len(numbers)])
+        or any(each.plain_size != layout.length_of(each.number) for each in found)
     ):
         raise DataLossError("The server answered with other chunks than were asked for.")
     return found

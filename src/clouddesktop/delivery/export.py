@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import accumulate, islice
 from typing import TypeVar
 
 from clouddesktop.catalog.chunks import find_places
@@ -17,10 +18,11 @@ from clouddesktop.errors import (
     InvalidArgumentError,
 )
 from clouddesktop.ids import Digest
-from clouddesktop.model.frame import MOST_SPAN, Frame, most_chunks
+from clouddesktop.model.frame import MOST_FRAMES, MOST_SPAN, MOST_STORED_SIZE, Frame
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.manifest import Extent, Manifest
 from clouddesktop.store.chunks import ChunkPlace, ChunkStore, MissingPackError
+from clouddesktop.store.codec import Buffer, Codec
 from clouddesktop.store.manifests import ManifestStore
 
 _OPEN_MANIFESTS = 4
@@ -118,30 +120,41 @@ class ImageReader:
     def read_frames(self, first: int, count: int) -> list[Frame]:
         """Read chunks `first` to `first + count - 1` as they are stored, for a client to verify.
 
-        Chunks of zeros have no frame. Takes 8 MiB of memory at most.
+        Chunks of zeros have no frame. Gives as many as an answer takes, one at least if there is
+        one; who wants the rest asks again from behind the last. Takes 8 MiB of memory, and what
+        stands repeatedly once.
 
         Raises:
-            InvalidArgumentError: the numbers are out of bounds, or there are too many chunks.
+            InvalidArgumentError: the numbers are out of bounds.
             DataLossError: a chunk is missing.
         """
-        wanted = self._find_chunks(_checked_span(first, count))
-        most = most_chunks(self.chunk_size)
-        if len(wanted) > most:
-            raise _bad_span(f"The range has {len(wanted)} chunks of data, {most} are the most")
-        stored = self._read(list(dict.fromkeys(wanted.values())), self._chunks.read_stored)
-        return [
-            Frame(
-                number=number,
-                codec=int(stored[digest][0]),
-                plain_size=self._manifest.length_of(number),
-                digest=digest,
-                stored=stored[digest][1],
+        chunks = islice(self._iter_chunks(_checked_span(first, count)), MOST_FRAMES)
+        wanted = dict(chunks)
+        stored = self._read(list(dict.fromkeys(wanted.values())), self._read_first)
+        frames: list[Frame] = []
+        size = 0
+        for number, digest in wanted.items():
+            if digest not in stored:
+                break
+            codec, piece = stored[digest]
+            size += len(piece)
+            if frames and size > MOST_STORED_SIZE:
+                break
+            plain_size = self._manifest.length_of(number)
+            frame = Frame(
+                number=number, codec=int(codec), plain_size=plain_size, digest=digest, stored=piece
             )
-            for number, digest in wanted.items()
-        ]
+            frames.append(frame)
+        return frames
+
+    def _read_first(self, places: Sequence[ChunkPlace]) -> list[tuple[Codec, Buffer]]:
+        """Read as many of the chunks, in their order, as an answer takes; one at least."""
+        sizes = accumulate(place.entry.stored_size for place in places)
+        fitting = sum(1 for size in sizes if size <= MOST_STORED_SIZE)
+        return self._chunks.read_stored(places[: max(fitting, 1)])
 
     def _read_chunks(self, numbers: range) -> dict[int, bytes]:
-        wanted = self._find_chunks(numbers)
+        wanted = dict(self._iter_chunks(numbers))
         plain = self._read(list(dict.fromkeys(wanted.values())), self._chunks.read_chunks)
         for number, digest in wanted.items():
             if len(plain[digest]) != self._manifest.length_of(number):
@@ -152,12 +165,11 @@ class ImageReader:
                 )
         return {number: plain[digest] for number, digest in wanted.items()}
 
-    def _find_chunks(self, numbers: range) -> dict[int, Digest]:
-        return {
-            number: digest
-            for number in numbers
-            if (digest := self._manifest.chunks.get(number)) is not None
-        }
+    def _iter_chunks(self, numbers: range) -> Iterator[tuple[int, Digest]]:
+        for number in numbers:
+            digest = self._manifest.chunks.get(number)
+            if digest is not None:
+                yield number, digest
 
     def _read(
         self, digests: list[Digest], read: Callable[[Sequence[ChunkPlace]], list[Piece]]
@@ -169,7 +181,7 @@ class ImageReader:
         except MissingPackError:
             # A collection moves chunks: the index knows the new place before the old pack goes.
             pieces = read(self._find_places(digests))
-        return dict(zip(digests, pieces, strict=True))
+        return dict(zip(digests, pieces, strict=False))  # frames: the first ones only
 
     def _find_places(self, digests: list[Digest]) -> list[ChunkPlace]:
         places = self._places(digests)

@@ -1,6 +1,7 @@
 """Chunks on their way to a client, as they are stored, each with the digest to check it by.
 
-    answer   frames, one after the other, ascending by number, and nothing else
+    answer   frames, ascending by number, and nothing else: the first ones of the chunks that were
+             asked for, as many as an answer takes
     frame    number of the chunk u64, codec u32, size of the stored bytes u32, of the plain bytes
              u32, BLAKE3-256 of the plain bytes (32 bytes); then the stored bytes
 
@@ -21,8 +22,11 @@ from clouddesktop.ids import Digest
 PLAIN = 0
 ZSTD = 1
 
-MOST_PLAIN_SIZE = 8 << 20
-"""Plain bytes of an answer at most, larger chunks apart: what a server holds for one request."""
+MOST_FRAMES = 64
+"""Frames of an answer at most. Requests have a price: 32 of them took a tenth more CPU time."""
+
+MOST_STORED_SIZE = 8 << 20
+"""Stored bytes of an answer at most, one chunk apart: what a server holds for one request."""
 
 MOST_SPAN = 4096
 """Chunk numbers that one request may span; those of zeros take no room in its answer."""
@@ -61,11 +65,6 @@ class Frame:
         if len(plain) != self.plain_size or digest_of(plain) != self.digest:
             raise DataLossError(f"Chunk {self.number} has another digest than {self.digest.hex()}.")
         return plain
-
-
-def most_chunks(chunk_size: int) -> int:
-    """Tell how many chunks that are not zero one answer holds at most."""
-    return max(MOST_PLAIN_SIZE // chunk_size, 1)
 
 
 def parse_frames(answer: Buffer) -> Iterator[Frame]:

@@ -16,6 +16,8 @@ from clouddesktop.store.packs import DamagedPackError, PackEntry, read_table
 _PACKS = "packs"
 _PACK_KEY = re.compile(rf"{_PACKS}(/[A-Za-z0-9][A-Za-z0-9._-]*){{2}}")
 
+_PORTABLE = frozenset({Codec.PLAIN, Codec.ZSTD})
+
 _READ_SIZE = 8 << 20
 """Bytes that one read takes at most, chunks of a larger size apart."""
 
@@ -82,7 +84,7 @@ class ChunkStore:
 
         Memory and errors are those of `read_chunks`, save that damage shows to who decodes.
         """
-        return self._read(places, lambda place, stored: (place.entry.codec, stored))
+        return self._read(places, _portable)
 
     def _read(
         self, places: Sequence[ChunkPlace], take: Callable[[ChunkPlace, memoryview], Piece]
@@ -144,6 +146,13 @@ class ChunkStore:
         for place in run:
             begin = place.entry.offset - start
             yield place, stored[begin : begin + place.entry.stored_size]
+
+
+def _portable(place: ChunkPlace, stored: Buffer) -> tuple[Codec, Buffer]:
+    """Leave what any client can decode as it is; the rest, such as encrypted bytes, goes plain."""
+    if place.entry.codec in _PORTABLE:
+        return place.entry.codec, stored
+    return Codec.PLAIN, _verified(place, stored)
 
 
 def _verified(place: ChunkPlace, stored: Buffer) -> bytes:

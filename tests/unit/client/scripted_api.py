@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -119,6 +120,7 @@ class ScriptedApi:
     refused_tokens: set[str] = field(default_factory=set)
     disk: bytes = b""
     chunk_size: int = 4096
+    frames_at_once: int = 100
     extents: list[tuple[int, int]] = field(default_factory=list)
     spoilt: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
@@ -266,7 +268,8 @@ class _HttpHandler(BaseHTTPRequestHandler):
             self._answer(200, json.dumps(record | {"extents": extents}).encode())
         elif url.path == f"/delivery/v1/images/{IMAGE_ID}/chunks":
             query = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
-            body = b"".join(self._api.iter_frames(query["first"], query["count"]))
+            frames = self._api.iter_frames(query["first"], query["count"])
+            body = b"".join(islice(frames, self._api.frames_at_once))
             self._answer(200, body, is_broken=failure == "break")
         else:
             self._answer_range(is_broken=failure == "break")
