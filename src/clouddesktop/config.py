@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     collect_after: int = Field(
         3600, ge=0, description="Seconds of garbage before a collection by itself; 0: never."
     )
+    encryption_keys: Path | None = Field(
+        None, description="A file of keys by which the store is encrypted; the first is used."
+    )
     scrub_rate: int = Field(
         100_000_000, ge=0, description="Bytes a second that a scrub reads at most; 0: no bound."
     )

@@ -81,6 +81,7 @@ def open_bench(vault: Vault, *, with_sources: bool = True) -> Iterator[ScrubBenc
                     sandbox=SandboxPolicy.PREFERRED,
                 ),
                 check_store=lambda: check_own_store(blobs, database),
+                key_id="",
                 bytes_per_second=0,
             ),
         )

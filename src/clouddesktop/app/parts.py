@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
+from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder
@@ -35,6 +36,7 @@ from clouddesktop.store.blobs import (
     open_store,
 )
 from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.encryption import KeyRing
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.workflow.engine import WorkflowEngine
 
@@ -82,8 +84,9 @@ def built(
         default = prepare_catalogue(database, folder)
         sources = _make_sources(settings, default)
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
-        chunks = ChunkStore(blobs, failpoint=failpoint)
-        manifests = ManifestStore(blobs)
+        keys = open_keys(settings.encryption_keys, database)
+        chunks = ChunkStore(blobs, keys=keys, failpoint=failpoint)
+        manifests = ManifestStore(blobs, keys=keys)
         ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
         threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
         stack.callback(threads.shutdown, cancel_futures=True)
@@ -113,7 +116,7 @@ def built(
                 database=database,
                 chunks=chunks,
                 manifests=manifests,
-                scrub=_scrubber(settings, database, blobs, sources).run,
+                scrub=_scrubber(settings, database, blobs, sources, keys).run,
                 collect_after_seconds=settings.collect_after,
                 failpoint=failpoint,
             )
@@ -157,12 +160,17 @@ def _make_tokens(database: Database, folder: DataFolder, names: set[str]) -> Tok
 
 
 def _scrubber(
-    settings: Settings, database: Database, blobs: BlobStore, sources: SourceCatalogue
+    settings: Settings,
+    database: Database,
+    blobs: BlobStore,
+    sources: SourceCatalogue,
+    keys: KeyRing,
 ) -> Scrubber:
     return Scrubber(
         database=database,
-        chunks=ChunkStore(blobs),
-        manifests=ManifestStore(blobs),
+        chunks=ChunkStore(blobs, keys=keys),
+        manifests=ManifestStore(blobs, keys=keys),
+        key_id="" if keys.active is None else keys.active.id,
         open_original=partial(open_original, sources, sandbox=SandboxPolicy(settings.sandbox)),
         check_store=lambda: check_own_store(blobs, database),
         bytes_per_second=settings.scrub_rate,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from clouddesktop.app.bootstrap import DataFolder
+from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.parts import open_own_store
 from clouddesktop.catalog.engine import Database
 from clouddesktop.config import Settings
@@ -31,9 +32,10 @@ def rebuild_index(settings: Settings, *, report: Callable[[int], None]) -> Rebui
         stack.callback(database.close)
         database.migrate()
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
+        keys = open_keys(settings.encryption_keys, database)
         return Rebuilder(
             database=database,
-            chunks=ChunkStore(blobs),
-            manifests=ManifestStore(blobs),
+            chunks=ChunkStore(blobs, keys=keys),
+            manifests=ManifestStore(blobs, keys=keys),
             report=report,
         ).run()

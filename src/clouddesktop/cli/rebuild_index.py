@@ -28,6 +28,9 @@ def rebuild_index(
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="As for serve: file:///PATH.")
     ] = None,
+    encryption_keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="As for serve: the keys of the store.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The server's TOML file of settings.")
     ] = None,
@@ -35,7 +38,13 @@ def rebuild_index(
     from clouddesktop.app import rebuilding  # noqa: PLC0415  (all the server's libraries)
     from clouddesktop.config import load_settings  # noqa: PLC0415  (pydantic)
 
-    settings = load_settings(data_dir=data_dir, database=database, store=store, config=config)
+    settings = load_settings(
+        data_dir=data_dir,
+        database=database,
+        store=store,
+        encryption_keys=encryption_keys,
+        config=config,
+    )
     result = rebuilding.rebuild_index(settings, report=_report)
     for line in _lines(result):
         typer.echo(line)

@@ -64,6 +64,14 @@ def serve(
             "Default: 3600.",
         ),
     ] = None,
+    encryption_keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keys by which the store is encrypted, lines of `id: base64 of 32 bytes`; the "
+            "first is used for what is written. Default: no encryption.",
+        ),
+    ] = None,
     scrub_rate: Annotated[
         int | None,
         typer.Option(
@@ -104,6 +112,7 @@ def serve(
         source=source or None,
         workers=workers,
         collect_after=collect_after,
+        encryption_keys=encryption_keys,
         scrub_rate=scrub_rate,
         names=tuple(names) if names else None,
         sandbox=sandbox,

@@ -119,6 +119,36 @@ def scrub(
     )
 
 
+@app.command("rekey")
+def rekey(
+    context: typer.Context,
+    *,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            min=0,
+            help="Bytes to read a second at most, instead of the server's setting; 0: no bound.",
+        ),
+    ] = None,
+    is_async: AsyncOption = False,
+    timeout: TimeoutOption = None,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Write anew what is not encrypted by the key in use, so that other keys can be dropped."""
+    from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
+
+    store_actions.start(
+        _globals(context, style=style, profile=profile, endpoint=endpoint),
+        "scrub",
+        {"bytes_per_second": rate, "rekey": True},
+        is_async=is_async,
+        timeout_seconds=timeout,
+    )
+
+
 @app.command("runs")
 def runs(
     context: typer.Context,

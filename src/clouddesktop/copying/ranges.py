@@ -72,7 +72,7 @@ class RangeStore:
         self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None], attempt: int
     ) -> None:
         self._failpoint(f"range-begin:{copy_range.index}")
-        pack = PackWriter()
+        pack = self._chunks.new_pack()
         written: set[Digest] = set()
         references: list[tuple[int, Digest]] = []
         bytes_new = bytes_shared = bytes_zero = 0

@@ -67,6 +67,12 @@ class Repairs:
             if found is None:
                 raise
             manifest = found
+        self.rewrite_manifest(content, manifest)
+        self._tally.add("manifests_repaired")
+        return manifest
+
+    def rewrite_manifest(self, content: Content, manifest: Manifest) -> None:
+        """Store a manifest anew, and drop the blob that counted so far."""
         writer = f"{self._turn.run_id}-{self._turn.epoch}"
         self._manifests.put(manifest, writer=writer)
         self._turn.write(
@@ -76,8 +82,6 @@ class Repairs:
             writer=writer,
         )
         self._manifests.delete(ManifestBlob(content.manifest, content.writer))
-        self._tally.add("manifests_repaired")
-        return manifest
 
     def repair_chunks(self, contents: Iterable[Content]) -> None:
         """Bring back what is in quarantine, as far as packs and sources have it."""
@@ -98,14 +102,23 @@ class Repairs:
             self._turn.check()
             if self._database.read(scrubbing.quarantined_entries, pack.id):
                 continue  # it may come back from a backup
-            entries = self._database.read(scrubbing.indexed_entries, pack.number)
             try:
-                self._rewrite(pack, entries)
+                is_done = self.rewrite_pack(pack)
             except (DataLossError, UnavailableError):
                 continue  # damaged since it was looked at: for the next scrub
+            self._tally.add("packs_rewritten", int(is_done))
 
-    def _rewrite(self, pack: ScrubPack, entries: list[PackEntry]) -> None:
-        writer = PackWriter()
+    def rewrite_pack(self, pack: ScrubPack) -> bool:
+        """Write the chunks that the index finds in a pack into a new one, and drop the old.
+
+        Returns:
+            False when the index finds other chunks there by now; nothing has changed then.
+
+        Raises:
+            DataLossError: one of them is damaged; nothing has changed.
+        """
+        entries = self._database.read(scrubbing.indexed_entries, pack.number)
+        writer = self._chunks.new_pack()
         for entry in entries:
             (plain,) = self._chunks.read_chunks([ChunkPlace(pack_id=pack.id, entry=entry)])
             writer.add(entry.digest, *encode(plain), len(plain))
@@ -126,7 +139,7 @@ class Repairs:
             now=datetime.now(tz=UTC),
         )
         self._chunks.delete_pack(pack.id if is_done else pack_id)
-        self._tally.add("packs_rewritten", int(is_done))
+        return is_done
 
     def _repair_from_packs(self, quarantined: set[Digest]) -> None:
         """Look into the tables of all packs: a chunk may lie in several."""
@@ -168,7 +181,7 @@ class Repairs:
             with self._open_original(original) as disk:
                 if disk is None or disk.size != manifest.size:
                     continue
-                writer = PackWriter()
+                writer = self._chunks.new_pack()
                 for number, digest in manifest.chunks.items():
                     if digest not in wanted:
                         continue
@@ -181,7 +194,7 @@ class Repairs:
                         writer.add(digest, *encode(plain), len(plain))
                         if writer.size >= RANGE_SIZE:
                             self._store(writer)
-                            writer = PackWriter()
+                            writer = self._chunks.new_pack()
                 self._store(writer)
 
     def _store(self, writer: PackWriter) -> None:

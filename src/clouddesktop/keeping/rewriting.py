@@ -84,7 +84,7 @@ class PackRewriter:
         if not gathered:
             return
         self._turn.check()
-        writer = PackWriter()
+        writer = self._chunks.new_pack()
         readable = [each for each in gathered if self._copy_live(each, writer)]
         self._written += 1
         pack_id = PackId(f"{self._turn.run_id}/{self._turn.epoch}-{self._written}")

@@ -22,6 +22,7 @@ from clouddesktop.catalog import repairs, scrubbing
 from clouddesktop.catalog.chunks import find_known
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.scrubbing import Content, Damage, Finding, ScrubPack
+from clouddesktop.catalog.store_keys import forget_keys
 from clouddesktop.errors import DataLossError, UnavailableError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.keeping.originals import OpenOriginal
@@ -31,7 +32,7 @@ from clouddesktop.keeping.repairing import Repairs
 from clouddesktop.keeping.runs import Turn
 from clouddesktop.keeping.scrub_tally import ScrubPhase, ScrubTally
 from clouddesktop.model.manifest import Manifest
-from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.chunks import ChunkPlace, ChunkStore
 from clouddesktop.store.codec import Codec
 from clouddesktop.store.manifests import ManifestBlob, ManifestStore
 from clouddesktop.store.packs import PackEntry
@@ -52,7 +53,7 @@ class Scrubber:
     """Scrubs; one instance serves all runs.
 
     `check_store` raises when the store is not there at all. `bytes_per_second` bounds a run that
-    does not say its own rate; 0 is no bound.
+    does not say its own rate; 0 is no bound. `key_id` is the key that is used now, "" for none.
     """
 
     database: Database
@@ -60,13 +61,15 @@ class Scrubber:
     manifests: ManifestStore
     open_original: OpenOriginal
     check_store: Callable[[], None]
+    key_id: str
     bytes_per_second: float
 
     def run(self, turn: Turn) -> Mapping[str, Any]:
         """Scrub, or go on with a scrub; the report is a ScrubTally's record.
 
         Options of the run: `max_age_seconds` passes over packs that were found right within that
-        time; `bytes_per_second`; `repair` false only looks and quarantines.
+        time; `bytes_per_second`; `repair` false only looks and quarantines; `rekey` writes anew
+        what another key has encrypted, or none.
 
         Raises:
             CloudDesktopError: the store or the database does not work; what was found stays known.
@@ -98,6 +101,7 @@ class _Scrub:
             pace=self._pace,
             tally=self._tally,
         )
+        self._is_rekeying = bool(turn.options.get("rekey") and parts.key_id)
         self._saved_at = time.monotonic()
         self._lost: dict[Digest, str] = {}
         self._checked_at: dict[Digest, datetime] = {}
@@ -113,6 +117,9 @@ class _Scrub:
             self._tally.phase = phase
             self._save()
             work()
+        left = self._lost or self._tally.chunks_lost or self._tally.get("packs_not_rekeyed")
+        if self._is_rekeying and not left:
+            self._turn.write(forget_keys, but=self._parts.key_id)
         self._tally.phase = ScrubPhase.DONE
         return self._tally.to_record()
 
@@ -142,7 +149,7 @@ class _Scrub:
 
     def _fresh_since(self) -> datetime | None:
         age = self._turn.options.get("max_age_seconds")
-        if age is None:
+        if age is None or self._is_rekeying:
             return None
         return datetime.now(tz=UTC) - timedelta(seconds=max(0, min(age, _LONGEST_AGE_SECONDS)))
 
@@ -173,6 +180,21 @@ class _Scrub:
         in_place = min(_count_back(finding, quarantined), healed)
         self._tally.add("chunks_repaired_in_place", in_place)
         self._tally.add("chunks_repaired_from_packs", healed - in_place)
+        self._look_at_keys(finding)
+
+    def _look_at_keys(self, finding: Finding) -> None:
+        """Count the chunks by their keys, and write the pack anew if that is wanted."""
+        pack = finding.pack
+        is_sealed = any(each.codec > Codec.ZSTD for each in finding.whole)
+        if not (is_sealed or self._is_rekeying):
+            return
+        places = [ChunkPlace(pack_id=pack.id, entry=entry) for entry in finding.whole]
+        key_ids = self._parts.chunks.read_key_ids(places)
+        self._tally.count_keys(key_ids)
+        if not self._is_rekeying or set(key_ids) <= {self._parts.key_id}:
+            return
+        is_done = finding.damage is None and self._repairs.rewrite_pack(pack)
+        self._tally.add("packs_rekeyed" if is_done else "packs_not_rekeyed")
 
     def _check_manifests(self) -> None:
         for content in self._iter_contents():
@@ -194,11 +216,19 @@ class _Scrub:
                 return None
         try:
             if is_whole:
-                return manifests.get(content.manifest)
+                manifest = manifests.get(content.manifest)
+                self._rekey_manifest(content, manifest)
+                return manifest
             return self._repairs.repair_manifest(content)
         except DataLossError as error:
             self._lost[content.manifest] = error.message
             return None
+
+    def _rekey_manifest(self, content: Content, manifest: Manifest) -> None:
+        blob = ManifestBlob(content.manifest, content.writer)
+        if self._is_rekeying and self._parts.manifests.key_id(blob) != self._parts.key_id:
+            self._repairs.rewrite_manifest(content, manifest)
+            self._tally.add("manifests_rekeyed")
 
     def _is_whole(self, blob: ManifestBlob) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,9 @@ _FIGURES = (
     "chunks_repaired_from_sources",
     "manifests_repaired",
     "packs_rewritten",
+    "packs_rekeyed",
+    "packs_not_rekeyed",
+    "manifests_rekeyed",
 )
 
 
@@ -46,12 +49,21 @@ class ScrubTally:
         self.packs_total: int = record.get("packs_total", 0)
         self.bytes_total: int = record.get("bytes_total", 0)
         self._figures: dict[str, int] = {name: record.get(name, 0) for name in _FIGURES}
+        self.keys: dict[str, int] = dict(record.get("keys", {}))
         self.chunks_lost = 0
         self._images: list[dict[str, Any]] = []
         self._images_hit = 0
 
     def add(self, name: str, count: int = 1) -> None:
         self._figures[name] += count
+
+    def get(self, name: str) -> int:
+        return self._figures[name]
+
+    def count_keys(self, key_ids: Iterable[str]) -> None:
+        """Count chunks by the keys that they were found encrypted by; "" is for none."""
+        for key_id in key_ids:
+            self.keys[key_id] = self.keys.get(key_id, 0) + 1
 
     def hit(self, *, image_id: str, name: str, why: str, chunks: int) -> None:
         """Note an image that lacks something: `chunks` of its chunks, or its manifest."""
@@ -67,6 +79,7 @@ class ScrubTally:
             "packs_total": self.packs_total,
             "bytes_total": self.bytes_total,
             **self._figures,
+            "keys": self.keys,
             "chunks_lost": self.chunks_lost,
             "images_hit": self._images_hit,
             "images": self._images,

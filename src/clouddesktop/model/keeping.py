@@ -20,7 +20,7 @@ class RunKind(StrEnum):
 
 RUN_OPTIONS: Mapping[RunKind, Mapping[str, type]] = {
     RunKind.GC: {"dry_run": bool, "keep_unknown": bool},
-    RunKind.SCRUB: {"max_age_seconds": int, "bytes_per_second": int, "repair": bool},
+    RunKind.SCRUB: {"max_age_seconds": int, "bytes_per_second": int, "repair": bool, "rekey": bool},
 }
 """The options that a run of each kind takes, and the types of their JSON values."""
 

@@ -10,13 +10,18 @@ from typing import TypeVar
 from clouddesktop.errors import DataLossError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.store.blobs import BlobNotFoundError, BlobStore, ShortBlobError
-from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, decode, digest_of
-from clouddesktop.store.packs import DamagedPackError, PackEntry, read_table
+from clouddesktop.store.codec import Buffer, Codec, decode, digest_of
+from clouddesktop.store.encryption import KeyRing, key_id_of
+from clouddesktop.store.packs import (
+    MAX_STORED_SIZE,
+    DamagedPackError,
+    PackEntry,
+    PackWriter,
+    read_table,
+)
 
 _PACKS = "packs"
 _PACK_KEY = re.compile(rf"{_PACKS}(/[A-Za-z0-9][A-Za-z0-9._-]*){{2}}")
-
-_PORTABLE = frozenset({Codec.PLAIN, Codec.ZSTD})
 
 _READ_SIZE = 8 << 20
 """Bytes that one read takes at most, chunks of a larger size apart."""
@@ -52,10 +57,19 @@ class ChunkStore:
     """Stores packs and reads chunks; thread-safe. `failpoint` is called at named places."""
 
     def __init__(
-        self, blobs: BlobStore, *, failpoint: Callable[[str], None] = lambda _name: None
+        self,
+        blobs: BlobStore,
+        *,
+        keys: KeyRing | None = None,
+        failpoint: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._blobs = blobs
+        self._keys = keys or KeyRing()
         self._failpoint = failpoint
+
+    def new_pack(self) -> PackWriter:
+        """Begin a pack; its chunks are sealed if the store has a key."""
+        return PackWriter(self._keys)
 
     def put_pack(self, pack_id: PackId, data: Buffer) -> None:
         """Store a finished pack; durable on return, and may be repeated with the same pack.
@@ -77,14 +91,21 @@ class ChunkStore:
             DamagedChunkError: one of them cannot be had; none is returned.
             MissingPackError: one of the packs is not there: the chunk may have moved meanwhile.
         """
-        return self._read(places, _verified)
+        return self._read(places, self._verified)
 
     def read_stored(self, places: Sequence[ChunkPlace]) -> list[tuple[Codec, Buffer]]:
         """Read chunks, in the order asked, as a client can decode them; nothing is verified here.
 
         Memory and errors are those of `read_chunks`, save that damage shows to who decodes.
         """
-        return self._read(places, _portable)
+        return self._read(places, self._opened)
+
+    def read_key_ids(self, places: Sequence[ChunkPlace]) -> list[str]:
+        """Tell by which keys chunks are sealed, in the order asked; nothing for those that aren't.
+
+        Memory and errors are those of `read_chunks`.
+        """
+        return self._read(places, lambda place, stored: key_id_of(place.entry.codec, stored))
 
     def _read(
         self, places: Sequence[ChunkPlace], take: Callable[[ChunkPlace, memoryview], Piece]
@@ -147,23 +168,24 @@ class ChunkStore:
             begin = place.entry.offset - start
             yield place, stored[begin : begin + place.entry.stored_size]
 
+    def _opened(self, place: ChunkPlace, stored: Buffer) -> tuple[Codec, Buffer]:
+        entry = place.entry
+        try:
+            return self._keys.open(
+                entry.codec, stored, digest=entry.digest, plain_size=entry.plain_size
+            )
+        except DataLossError as error:
+            raise _damaged(place, error.message.rstrip(".")) from error
 
-def _portable(place: ChunkPlace, stored: Buffer) -> tuple[Codec, Buffer]:
-    """Leave what any client can decode as it is; the rest, such as encrypted bytes, goes plain."""
-    if place.entry.codec in _PORTABLE:
-        return place.entry.codec, stored
-    return Codec.PLAIN, _verified(place, stored)
-
-
-def _verified(place: ChunkPlace, stored: Buffer) -> bytes:
-    entry = place.entry
-    try:
-        plain = decode(entry.codec, stored, entry.plain_size)
-    except DataLossError as error:
-        raise _damaged(place, error.message.rstrip(".")) from error
-    if digest_of(plain) != entry.digest:
-        raise _damaged(place, "its bytes have another digest")
-    return plain
+    def _verified(self, place: ChunkPlace, stored: Buffer) -> bytes:
+        codec, opened = self._opened(place, stored)
+        try:
+            plain = decode(codec, opened, place.entry.plain_size)
+        except DataLossError as error:
+            raise _damaged(place, error.message.rstrip(".")) from error
+        if digest_of(plain) != place.entry.digest:
+            raise _damaged(place, "its bytes have another digest")
+        return plain
 
 
 def _group(places: Iterable[ChunkPlace]) -> Iterator[list[ChunkPlace]]:
@@ -171,7 +193,7 @@ def _group(places: Iterable[ChunkPlace]) -> Iterator[list[ChunkPlace]]:
     once = {place.entry.digest: place for place in places}
     run: list[ChunkPlace] = []
     for place in sorted(once.values(), key=lambda each: (each.pack_id, each.entry.offset)):
-        if not (place.entry.offset >= 0 and 0 < place.entry.stored_size <= MAX_PLAIN_SIZE):
+        if not (place.entry.offset >= 0 and 0 < place.entry.stored_size <= MAX_STORED_SIZE):
             raise _damaged(place, "its place makes no sense")
         if run and not _joins(run, place):
             yield run

@@ -29,6 +29,8 @@ class Codec(IntEnum):
 
     PLAIN = 0
     ZSTD = 1
+    SEALED_PLAIN = 2  # the same, encrypted (encryption.py)
+    SEALED_ZSTD = 3
 
 
 class _Contexts(threading.local):
@@ -76,4 +78,6 @@ def decode(codec: Codec, stored: Buffer, plain_size: int) -> bytes:
         if len(stored) != plain_size:
             raise DataLossError(f"There are {len(stored)} bytes instead of {plain_size}.")
         return bytes(stored)
+    if codec is not Codec.ZSTD:
+        raise DataLossError("The bytes are encrypted.")
     return decompress(stored, plain_size)

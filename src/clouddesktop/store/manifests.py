@@ -24,8 +24,13 @@ from clouddesktop.ids import DIGEST_SIZE, Digest
 from clouddesktop.model.manifest import Manifest
 from clouddesktop.store.blobs import BlobConflictError, BlobNotFoundError, BlobStore
 from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, decode, digest_of, encode
+from clouddesktop.store.encryption import KeyRing, key_id_of
 
 VERSION = 1
+"""Of the encoding."""
+
+BLOB_VERSION = 2
+"""2 knows the sealed codecs; blobs without them are of version 1, which earlier releases read."""
 
 _MAGIC = b"CDMANIF\n"
 _BLOB = struct.Struct("<8sIIQ")
@@ -93,8 +98,9 @@ class ManifestStore:
     delete that comes late takes nothing away that somebody has stored since (docs/adr/0007).
     """
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, *, keys: KeyRing | None = None) -> None:
         self._blobs = blobs
+        self._keys = keys or KeyRing()
 
     def put(self, manifest: Manifest, *, writer: str = "") -> Digest:
         """Store a manifest and give its address; durable on return, and may be repeated.
@@ -106,7 +112,7 @@ class ManifestStore:
         """
         plain = encode_manifest(manifest)
         digest = digest_of(plain)
-        key, blob = _key_of(ManifestBlob(digest, writer)), _wrap(plain)
+        key, blob = _key_of(ManifestBlob(digest, writer)), self._wrap(plain, digest)
         try:
             is_new = self._blobs.put(key, blob)
         except BlobConflictError:  # damaged, or compressed by another version of zstd
@@ -167,10 +173,59 @@ class ManifestStore:
             data = self._blobs.get(_key_of(blob))
         except BlobNotFoundError as error:
             raise _damaged(name, "it is missing from the store") from error
-        plain = _unwrap(data, name=name)
+        plain = self._unwrap(data, digest=blob.digest)
         if digest_of(plain) != blob.digest:
             raise _damaged(name, "its content has another digest")
         return decode_manifest(plain, name=name)
+
+    def key_id(self, blob: ManifestBlob) -> str:
+        """Tell by which key a blob is sealed; nothing if it isn't, or is not there."""
+        try:
+            data = self._blobs.get(_key_of(blob))
+        except BlobNotFoundError:
+            return ""
+        start = _BLOB.size + DIGEST_SIZE
+        if len(data) < start or (codec := _BLOB.unpack_from(data)[2]) not in set(Codec):
+            return ""
+        return key_id_of(Codec(codec), data[start:])
+
+    def _wrap(self, plain: bytes, digest: Digest) -> bytes:
+        codec, stored = Codec.PLAIN, memoryview(plain)
+        if len(plain) <= MAX_PLAIN_SIZE:  # decode's bound; digests hardly shrink, repeated ones do
+            codec, encoded = encode(plain)
+            stored = memoryview(encoded)
+        codec, sealed = self._keys.seal(codec, stored, digest=digest, plain_size=len(plain))
+        version = BLOB_VERSION if codec > Codec.ZSTD else 1
+        head = _BLOB.pack(_MAGIC, version, codec, len(plain))
+        return b"".join([head, digest_of(b"".join([head, sealed])), sealed])
+
+    def _unwrap(self, blob: memoryview, *, digest: Digest) -> bytes:
+        name = digest.hex()
+        start = _BLOB.size + DIGEST_SIZE
+        if len(blob) < start:
+            raise _damaged(name, "it is too short")
+        magic, version, number, plain_size = _BLOB.unpack_from(blob)
+        if magic != _MAGIC:
+            raise _damaged(name, "it does not begin as a manifest does")
+        head, checksum, stored = blob[: _BLOB.size], bytes(blob[_BLOB.size : start]), blob[start:]
+        if digest_of(b"".join([head, stored])) != checksum:
+            raise _damaged(name, "it does not have the checksum that it was written with")
+        _check_version(version, name, BLOB_VERSION)
+        if number not in set(Codec) or (version == 1 and number > Codec.ZSTD):
+            raise _damaged(name, "its size or its codec makes no sense")
+        try:
+            codec, opened = self._keys.open(
+                Codec(number), stored, digest=digest, plain_size=plain_size
+            )
+            if codec is Codec.PLAIN and len(opened) == plain_size:
+                return bytes(opened)
+            if codec is Codec.PLAIN:
+                raise _damaged(name, "its size or its codec makes no sense")
+            return decode(codec, opened, plain_size)
+        except DamagedManifestError:
+            raise
+        except DataLossError as error:
+            raise _damaged(name, error.message.rstrip(".")) from error
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -209,7 +264,7 @@ def decode_manifest(plain: bytes, *, name: str = "manifest") -> Manifest:
     if len(plain) < _HEAD.size:
         raise _damaged(name, "it is too short")
     version, chunk_size, size, chunk_count, run_count = _HEAD.unpack_from(plain)
-    _check_version(version, name)
+    _check_version(version, name, VERSION)
     start = _HEAD.size + run_count * _RUN.size
     if len(plain) != start + chunk_count * DIGEST_SIZE or not 0 < chunk_size <= MAX_PLAIN_SIZE:
         raise _damaged(name, "its sizes do not fit")
@@ -228,36 +283,6 @@ def decode_manifest(plain: bytes, *, name: str = "manifest") -> Manifest:
     )
 
 
-def _wrap(plain: bytes) -> bytes:
-    codec, stored = Codec.PLAIN, memoryview(plain)
-    if len(plain) <= MAX_PLAIN_SIZE:  # decode's bound; digests hardly shrink, repeated ones do
-        codec, encoded = encode(plain)
-        stored = memoryview(encoded)
-    head = _BLOB.pack(_MAGIC, VERSION, codec, len(plain))
-    return b"".join([head, digest_of(b"".join([head, stored])), stored])
-
-
-def _unwrap(blob: memoryview, *, name: str) -> bytes:
-    start = _BLOB.size + DIGEST_SIZE
-    if len(blob) < start:
-        raise _damaged(name, "it is too short")
-    magic, version, codec, plain_size = _BLOB.unpack_from(blob)
-    if magic != _MAGIC:
-        raise _damaged(name, "it does not begin as a manifest does")
-    head, checksum, stored = blob[: _BLOB.size], bytes(blob[_BLOB.size : start]), blob[start:]
-    if digest_of(b"".join([head, stored])) != checksum:
-        raise _damaged(name, "it does not have the checksum that it was written with")
-    _check_version(version, name)
-    if codec == Codec.PLAIN and len(stored) == plain_size:
-        return bytes(stored)
-    if codec != Codec.ZSTD:
-        raise _damaged(name, "its size or its codec makes no sense")
-    try:
-        return decode(Codec.ZSTD, stored, plain_size)
-    except DataLossError as error:
-        raise _damaged(name, error.message.rstrip(".")) from error
-
-
 def _runs_of(numbers: Iterable[int]) -> Iterator[Run]:
     first = after = -1
     for number in numbers:
@@ -274,10 +299,10 @@ def _chunk_count(size: int, chunk_size: int) -> int:
     return -(-size // chunk_size)
 
 
-def _check_version(version: int, name: str) -> None:
-    if version > VERSION:
+def _check_version(version: int, name: str, newest: int) -> None:
+    if version > newest:
         raise ManifestTooNewError(
-            f"The manifest {name} is of format version {version}; this release reads {VERSION}.",
+            f"The manifest {name} is of format version {version}; this release reads {newest}.",
             remedy="Use the release that has written it, or a later one.",
         )
 

@@ -22,8 +22,13 @@ from dataclasses import dataclass
 from clouddesktop.errors import DataLossError, FailedPreconditionError
 from clouddesktop.ids import Digest
 from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, digest_of
+from clouddesktop.store.encryption import SEAL_OVERHEAD, KeyRing
 
-VERSION = 1
+VERSION = 2
+"""2 knows the sealed codecs; packs without them are of version 1, which earlier releases read."""
+
+_PLAIN_VERSION = 1
+MAX_STORED_SIZE = MAX_PLAIN_SIZE + SEAL_OVERHEAD
 
 _HEADER = struct.Struct("<8sII")
 _ENTRY = struct.Struct("<32sQIII")
@@ -72,10 +77,11 @@ class PackEntry:
 
 
 class PackWriter:
-    """Puts a pack together in memory, in one growing buffer."""
+    """Puts a pack together in memory, in one growing buffer; `keys` seal what goes into it."""
 
-    def __init__(self) -> None:
-        self._data = bytearray(_HEADER.pack(_HEADER_MAGIC, VERSION, 0))
+    def __init__(self, keys: KeyRing | None = None) -> None:
+        self._keys = keys or KeyRing()
+        self._data = bytearray(_HEADER.size)
         self._entries: list[PackEntry] = []
         self._size = len(self._data)
         self._is_finished = False
@@ -90,11 +96,15 @@ class PackWriter:
         return not self._entries
 
     def add(self, digest: Digest, codec: Codec, stored: Buffer, plain_size: int) -> None:
-        """Append one chunk; `stored` is copied, so its buffer may be used again."""
+        """Append one chunk; `stored` is copied, so its buffer may be used again.
+
+        It is sealed on the way if there is a key and it is not sealed already.
+        """
         if self._is_finished:
             raise RuntimeError("The pack is finished.")
+        codec, stored = self._keys.seal(codec, stored, digest=digest, plain_size=plain_size)
         stored_size = len(stored)
-        if not (0 < stored_size <= MAX_PLAIN_SIZE and 0 < plain_size <= MAX_PLAIN_SIZE):
+        if not (0 < stored_size <= MAX_STORED_SIZE and 0 < plain_size <= MAX_PLAIN_SIZE):
             raise ValueError(f"A chunk of {plain_size} bytes, stored as {stored_size}.")
         self._entries.append(
             PackEntry(
@@ -119,7 +129,10 @@ class PackWriter:
             _ENTRY.pack(each.digest, each.offset, each.stored_size, each.plain_size, each.codec)
             for each in self._entries
         )
-        place = _PLACE.pack(self._size, len(self._entries), VERSION)
+        is_sealed = any(each.codec not in {Codec.PLAIN, Codec.ZSTD} for each in self._entries)
+        version = VERSION if is_sealed else _PLAIN_VERSION
+        self._data[: _HEADER.size] = _HEADER.pack(_HEADER_MAGIC, version, 0)
+        place = _PLACE.pack(self._size, len(self._entries), version)
         checksum = digest_of(bytes(self._data[: _HEADER.size]) + table + place)
         self._data += table
         self._data += _FOOTER.pack(place, checksum, _FOOTER_MAGIC)
@@ -167,17 +180,18 @@ def read_table(
         table = bytes(fetch(table_offset, table_size))
     if digest_of(header + table + place) != checksum:
         raise _damaged(name, "its table does not have the checksum that it was written with")
-    return _parse_table(table, end=table_offset, name=name)
+    return _parse_table(table, end=table_offset, version=version, name=name)
 
 
-def _parse_table(table: bytes, *, end: int, name: str) -> tuple[PackEntry, ...]:
+def _parse_table(table: bytes, *, end: int, version: int, name: str) -> tuple[PackEntry, ...]:
     entries: list[PackEntry] = []
     offset = _HEADER.size
     for digest, entry_offset, stored_size, plain_size, codec in _ENTRY.iter_unpack(table):
         if (
             entry_offset != offset
             or codec not in Codec._value2member_map_
-            or not 0 < stored_size <= MAX_PLAIN_SIZE
+            or (version < VERSION and codec > Codec.ZSTD)
+            or not 0 < stored_size <= MAX_STORED_SIZE
             or not 0 < plain_size <= MAX_PLAIN_SIZE
         ):
             raise _damaged(name, f"entry {len(entries)} of its table makes no sense")

@@ -190,9 +190,9 @@ def test_a_later_version_is_told_from_damage() -> None:
     """The checksum is right, the version is not ours."""
     backing = MemoryStore()
     store = ManifestStore(BlobStore(backing, name="memory"))
-    head = struct.pack("<8sIIQ", b"CDMANIF\n", 2, 0, 3)
+    head = struct.pack("<8sIIQ", b"CDMANIF\n", 3, 0, 3)
     backing.put(key_of(Digest(bytes(32))), head + digest_of(head + b"new") + b"new")
-    with pytest.raises(ManifestTooNewError, match="version 2"):
+    with pytest.raises(ManifestTooNewError, match="version 3"):
         store.get(Digest(bytes(32)))
 
 

@@ -144,8 +144,8 @@ def test_a_later_version_is_told_from_damage() -> None:
     """The versions at both ends agree: a newer program wrote it."""
     _, data = write([b"chunk"])
     later = bytearray(data)
-    later[8] = later[-44] = 2
-    with pytest.raises(PackTooNewError, match="version 2"):
+    later[8] = later[-44] = 3
+    with pytest.raises(PackTooNewError, match="version 3"):
         read_table(fetching(bytes(later)), size=len(later))
     later[8] = 1
     with pytest.raises(DamagedPackError):
