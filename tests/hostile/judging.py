@@ -25,7 +25,7 @@ from clouddesktop.errors import CloudDesktopError
 
 PIECE_SIZE = 64 << 10
 MOST_READ = 128 << 20
-"""Bytes of a disk that are looked at: each sample that is read is smaller."""
+"""Bytes of a disk that are looked at, zeros aside: each sample that is read has fewer."""
 
 
 def digest_of(pieces: Iterable[tuple[int, bytes]]) -> str:
@@ -43,7 +43,7 @@ def pieces_of(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read(disk: Any) -> Iterator[tuple[int, bytes]]:
-    done = -1
+    done, found = -1, 0
     for extent in list(disk.iter_extents()):  # a copy, too, looks at the whole map first
         first = max(done, extent.offset // PIECE_SIZE * PIECE_SIZE)
         for offset in range(first, extent.offset + extent.length, PIECE_SIZE):
@@ -51,7 +51,8 @@ def _read(disk: Any) -> Iterator[tuple[int, bytes]]:
             disk.read_into(offset, memoryview(piece))
             yield offset, bytes(piece)
             done = offset + PIECE_SIZE
-            if done > MOST_READ:
+            found += bool(piece.strip(b"\0")) * PIECE_SIZE
+            if found > MOST_READ:
                 raise RuntimeError("The sample holds more data than samples do.")
 
 

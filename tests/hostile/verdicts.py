@@ -27,6 +27,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _OPENED = re.compile(r"\b(?:openat|open|creat|openat2)\(.*\) = \d+|\bopenat resumed.*= \d+")
 _IS_START = re.compile(r"/|/etc/(passwd|group|nsswitch\.conf)|/tmp/clouddesktop-\w+")
 """What setpriv and bwrap open on their way to the sandbox, and the folder of the socket."""
+_NETWORK = re.compile(r"\b(?:connect|bind|sendto)\(.*AF_INET")
 _OWN = ("/usr/", "/lib", "/proc", "/dev/null", "/sys/", "/etc/ld.so.cache", "/newroot", "/oldroot")
 
 
@@ -75,6 +76,7 @@ class Verdicts:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     touched: dict[str, set[str]] = field(default_factory=dict)
     opened: dict[str, set[str]] = field(default_factory=dict)
+    networked: set[str] = field(default_factory=set)
     by_qemu: dict[str, set[str]] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     status: int = 0
@@ -95,7 +97,9 @@ class Verdicts:
             assert answer["reason"] != "INTERNAL"
             if sample.reasons:
                 assert answer["reason"] in sample.reasons, answer
-        assert not {each for each in self.touched[sample.name] if CANARY in each}
+        touched = {each for each in self.touched[sample.name] if CANARY in each}
+        assert not touched, touched
+        assert sample.name not in self.networked
         others = self.opened[sample.name] - {sample.name}
         if answer.get("reason") == "UNSAFE_DISK":
             assert not others, "it was looked at, and nothing else was started"
@@ -115,7 +119,7 @@ def judge_all(samples: Sequence[Sample], folder: Path) -> Verdicts:
     report, trace = folder / "report", folder / "trace"
     strace = shutil.which("strace")
     assert strace, "strace is not installed: run scripts/setup"
-    calls = "trace=%file,%net"
+    calls = "trace=%file,socket,connect,bind,sendto"
     ended = subprocess.run(
         [
             *(strace, "-f", "--seccomp-bpf", "-qq", "-s", "300", "-e", calls, "-o", str(trace)),
@@ -169,6 +173,8 @@ def _read_trace(trace: Path, files: Path, verdicts: Verdicts) -> None:
             elif current is not None:
                 paths = _QUOTED.findall(line)
                 verdicts.touched[current].update(paths)
+                if _NETWORK.search(line):
+                    verdicts.networked.add(current)
                 if _OPENED.search(line):
                     # The sandbox's own start opens folders relative to each other.
                     verdicts.opened[current].update(
