@@ -8,12 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from clouddesktop.cli.main import app
 from parts.disks import is_same, random_bytes
 from parts.official import OfficialClient
 from parts.restorer import Restorer
+from parts.scrubs import scrub
 from parts.server import ServerProcess
 from parts.vault import Vault, make_vault
 
@@ -105,6 +108,30 @@ def test_an_encrypted_store_is_read_by_its_key_alone(sealed: Vault, tmp_path: Pa
         assert refused.returncode == 1
         assert "needs the key 'key-a'" in refused.stderr
         assert not (tmp_path / "no.raw").exists()
+
+
+@settings(max_examples=8)
+@given(data=st.data())
+def test_a_flipped_byte_of_an_encrypted_store_is_found(
+    sealed: Vault, tmp_path: Path, data: st.DataObject
+) -> None:
+    """Also in a key's name or check: that is damage, not a key that the server lacks."""
+    vault = sealed.copied_to(tmp_path / "vault")
+    keys = write_keys(tmp_path, "a")
+    blob = data.draw(st.sampled_from([*vault.packs(), *vault.manifests()]))
+    head = 56 if "manifests" in blob.parts else 16
+    place = data.draw(
+        st.integers(head, head + 36) | st.integers(0, blob.stat().st_size - 1), label="place"
+    )
+    content = bytearray(blob.read_bytes())
+    content[place] ^= data.draw(st.integers(1, 255))
+    blob.write_bytes(content)
+    report = scrub(vault, keys=keys)
+    assert report["packs_damaged"] + report["manifests_damaged"] == 1
+    assert report["images"] == []
+    again = scrub(vault, keys=keys, with_sources=False)
+    assert again["packs_damaged"] + again["manifests_damaged"] + again["chunks_lost"] == 0
+    check_restored(vault, Restorer(tmp_path), keys)
 
 
 def test_the_key_is_changed(sealed: Vault, tmp_path: Path) -> None:

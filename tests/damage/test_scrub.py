@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clouddesktop.catalog import tables
 from clouddesktop.delivery.export import Exports, QuarantinedChunkError
 from clouddesktop.errors import DataLossError, UnavailableError
 from clouddesktop.keeping.runs import RunInterruptedError, Turn
+from clouddesktop.store.packs import PackEntry, read_table
 from parts.disks import is_same
 from parts.inspection import Inspection
 from parts.scrubs import open_bench, scrub
@@ -126,6 +128,29 @@ def spoil_all(vault: Vault) -> None:
         path.write_bytes(b"gone")
 
 
+def entries_of(pack: memoryview) -> Sequence[PackEntry]:
+    return read_table(lambda start, size: pack[start : start + size], size=len(pack))
+
+
+def swap_chunks(vault: Vault) -> None:
+    """Let two chunks of one size change places, each still the right bytes of something."""
+    for path in vault.packs():
+        data = bytearray(path.read_bytes())
+        view = memoryview(bytes(data))
+        table = read_table(
+            lambda start, size, view=view: view[start : start + size], size=len(data)
+        )
+        for left, right in itertools.combinations(table, 2):
+            if left.stored_size == right.stored_size:
+                data[left.offset : left.end], data[right.offset : right.end] = (
+                    view[right.offset : right.end],
+                    view[left.offset : left.end],
+                )
+                path.write_bytes(data)
+                return
+    raise AssertionError("There are no two chunks of one size.")
+
+
 DAMAGES: dict[str, Callable[[Vault], object]] = {
     "a bit of a chunk": on_packs(flip),
     "a bit of each table": on_packs(lambda path: flip(path, -100)),
@@ -136,8 +161,12 @@ DAMAGES: dict[str, Callable[[Vault], object]] = {
     "emptied": on_packs(lambda path: path.write_bytes(b"")),
     "appended to": on_packs(lambda path: path.write_bytes(path.read_bytes() + b"x")),
     "deleted": on_packs(Path.unlink),
+    "swapped chunks": swap_chunks,
     "swapped packs": lambda vault: swap(vault.packs()[0], vault.packs()[1]),
     "a pack in another's place": lambda vault: shutil.copy(vault.packs()[0], vault.packs()[1]),
+    "a manifest in another's place": lambda vault: shutil.copy(
+        vault.manifests()[0], vault.manifests()[1]
+    ),
     "bits of manifests": on_manifests(lambda path: flip(path, 60)),
     "deleted manifests": on_manifests(Path.unlink),
     "swapped manifests": lambda vault: swap(vault.manifests()[0], vault.manifests()[1]),

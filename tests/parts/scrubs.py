@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.parts import check_own_store
 from clouddesktop.catalog import keeper_runs
 from clouddesktop.catalog.engine import Database
@@ -63,25 +65,28 @@ class ScrubBench:
 
 
 @contextmanager
-def open_bench(vault: Vault, *, with_sources: bool = True) -> Iterator[ScrubBench]:
+def open_bench(
+    vault: Vault, *, with_sources: bool = True, keys: Path | None = None
+) -> Iterator[ScrubBench]:
     """Open a vault for scrubs."""
     blobs = open_store(f"file://{vault.store}")
     database = Database(f"sqlite:///{vault.data_dir / 'clouddesktop.db'}")
+    ring = open_keys(keys, database)
     sources = [FolderSource(name="images", folder_id="f", root=vault.sources)]
     try:
         yield ScrubBench(
             database=database,
             scrubber=Scrubber(
                 database=database,
-                chunks=ChunkStore(blobs),
-                manifests=ManifestStore(blobs),
+                chunks=ChunkStore(blobs, keys=ring),
+                manifests=ManifestStore(blobs, keys=ring),
                 open_original=partial(
                     open_original,
                     SourceCatalogue(sources if with_sources else []),
                     sandbox=SandboxPolicy.PREFERRED,
                 ),
                 check_store=lambda: check_own_store(blobs, database),
-                key_id="",
+                key_id="" if ring.active is None else ring.active.id,
                 bytes_per_second=0,
             ),
         )
@@ -89,7 +94,9 @@ def open_bench(vault: Vault, *, with_sources: bool = True) -> Iterator[ScrubBenc
         database.close()
 
 
-def scrub(vault: Vault, *, with_sources: bool = True, **options: Any) -> dict[str, Any]:
+def scrub(
+    vault: Vault, *, with_sources: bool = True, keys: Path | None = None, **options: Any
+) -> dict[str, Any]:
     """Scrub a vault once."""
-    with open_bench(vault, with_sources=with_sources) as bench:
+    with open_bench(vault, with_sources=with_sources, keys=keys) as bench:
         return bench.scrub(**options)
