@@ -129,7 +129,10 @@ def spoil_all(vault: Vault) -> None:
 
 
 def entries_of(pack: memoryview) -> Sequence[PackEntry]:
-    return read_table(lambda start, size: pack[start : start + size], size=len(pack))
+    def fetch(offset: int, length: int) -> bytes:
+        return bytes(pack[offset : offset + length])
+
+    return read_table(fetch, size=len(pack))
 
 
 def swap_chunks(vault: Vault) -> None:
@@ -137,10 +140,7 @@ def swap_chunks(vault: Vault) -> None:
     for path in vault.packs():
         data = bytearray(path.read_bytes())
         view = memoryview(bytes(data))
-        table = read_table(
-            lambda start, size, view=view: view[start : start + size], size=len(data)
-        )
-        for left, right in itertools.combinations(table, 2):
+        for left, right in itertools.combinations(entries_of(view), 2):
             if left.stored_size == right.stored_size:
                 data[left.offset : left.end], data[right.offset : right.end] = (
                     view[right.offset : right.end],

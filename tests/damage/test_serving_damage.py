@@ -69,6 +69,7 @@ def test_damage_is_refused_named_and_healed_by_the_next_copy(desk: Desk) -> None
     desk.server.start()
     assert desk.check_refused("base").reason in {"DAMAGED_CHUNK", "DATA_LOSS", "EXPORT_FAILED"}
     desk.check_export("small", "small")
+    assert "verified_at: never" in desk.run("image", "get", "base").stdout
     looked = desk.run("store", "scrub", "--no-repair", "--rate", "0")
     assert looked.exit_code == 1
     assert "base (" in looked.stderr
@@ -86,6 +87,7 @@ def test_damage_is_refused_named_and_healed_by_the_next_copy(desk: Desk) -> None
     assert [each["name"] for each in stats["images"] if not each["verified_at"]] == []
     for name in desk.vault.images:
         desk.check_export(name, name)
+        assert 'verified_at: "20' in desk.run("image", "get", name).stdout
     again = desk.run("store", "scrub", "--verify-older-than", "1")
     assert "passed over" in again.stderr
     assert "all is right" in again.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -21,12 +22,15 @@ from clouddesktop.api.packing import OperationPacker, image_to_message
 from clouddesktop.api.paging import make_page_token, page_size_of, read_page_token
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
-from clouddesktop.catalog.images import get_image, list_images
+from clouddesktop.catalog.images import find_verified_at, get_image, list_images
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.errors import UnimplementedError
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import IdempotencyKey
+
+VERIFIED_AT_KEY = "x-image-verified-at"
+"""Trailing metadata of Get: when a scrub last found all of the image right, RFC 3339."""
 
 _MOST_PAGE_BYTES = 3 << 20
 """A page ends here, whatever was asked for: clients take 4 MiB in a message by default."""
@@ -68,8 +72,11 @@ class DesktopImageServicer:
         )
         return self._operations.pack(operation)
 
-    async def get(self, request: GetDesktopImageRequest, _call: Call) -> DesktopImage:
-        return image_to_message(await self._database.aread(get_image, request.image_id))
+    async def get(self, request: GetDesktopImageRequest, call: Call) -> DesktopImage:
+        image, verified_at = await self._database.aread(_get_with_verification, request.image_id)
+        if verified_at is not None:
+            call.trailing[VERIFIED_AT_KEY] = verified_at.isoformat().replace("+00:00", "Z")
+        return image_to_message(image)
 
     async def list_page(
         self, request: ListDesktopImagesRequest, _call: Call
@@ -88,6 +95,10 @@ class DesktopImageServicer:
             _list_in_folder, request.folder_id, page_size=page_size + 1, after=after
         )
         return _to_page(request, images, page_size=page_size)
+
+
+def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datetime | None]:
+    return get_image(connection, image_id), find_verified_at(connection, image_id)
 
 
 def _list_in_folder(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import images
+from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.errors import AlreadyExistsError, NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.image import Image, ImageStatus
@@ -33,6 +35,16 @@ def get_image(connection: sa.Connection, image_id: str) -> Image:
     if row is None:
         raise NotFoundError.of_resource("Image", image_id)
     return _to_image(row._mapping)
+
+
+def find_verified_at(connection: sa.Connection, image_id: str) -> datetime | None:
+    """Tell when all of an image was last found right; None: never so far."""
+    verified_at: datetime | None = connection.scalar(
+        sa.select(manifests.c.verified_at)
+        .join(images, images.c.manifest == manifests.c.digest)
+        .where(images.c.id == image_id)
+    )
+    return verified_at
 
 
 def list_images(

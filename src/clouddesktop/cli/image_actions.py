@@ -95,7 +95,12 @@ def copy(
 
 
 def get(options: Globals, image: str) -> None:
-    print_image(run_session(options, lambda each: each.find_image(image)), options.style)
+    async def work(connection: Connection) -> tuple[DesktopImage, str | None]:
+        found = await connection.find_image(image)
+        return found, await connection.get_verified_at(found.id)
+
+    found, verified_at = run_session(options, work)
+    print_image(found, options.style, verified_at=verified_at or "never")
 
 
 def delete(options: Globals, image: str) -> None:

@@ -37,9 +37,12 @@ _OPERATION_COLUMNS: Columns = {
 }
 
 
-def print_image(image: DesktopImage, style: Style | None) -> None:
-    is_table = style is Style.TABLE
-    print_one(_to_row(image) if is_table else to_record(image), style, _IMAGE_COLUMNS)
+def print_image(image: DesktopImage, style: Style | None, *, verified_at: str = "") -> None:
+    """Print an image; as text also when it was last verified, which is no field of the message."""
+    record = _to_row(image) if style is Style.TABLE else to_record(image)
+    if style in {None, Style.TEXT} and verified_at:
+        record = {**record, "verified_at": verified_at}
+    print_one(record, style, _IMAGE_COLUMNS)
 
 
 def print_images(images: Iterable[DesktopImage], style: Style | None) -> None:

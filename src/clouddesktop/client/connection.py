@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _PAGE_SIZE = 1000
 _CALL_SECONDS = 60.0
+_VERIFIED_AT_KEY = "x-image-verified-at"
 _RETRY_POLICY = {
     "maxAttempts": 4,
     "initialBackoff": "0.2s",
@@ -151,6 +152,15 @@ class Connection:
         request = GetDesktopImageRequest(image_id=image_id)
         with translated_errors(self.profile.endpoint):
             return await self.images.Get(request, timeout=_CALL_SECONDS)
+
+    async def get_verified_at(self, image_id: str) -> str | None:
+        """Get when all of an image was last found right, in RFC 3339; None: never so far."""
+        request = GetDesktopImageRequest(image_id=image_id)
+        with translated_errors(self.profile.endpoint):
+            call = self.images.Get(request, timeout=_CALL_SECONDS)
+            await call
+            metadata = await call.trailing_metadata()
+        return next((str(value) for key, value in metadata or () if key == _VERIFIED_AT_KEY), None)
 
     async def find_image(self, id_or_name: str, *, folder_id: str = "") -> DesktopImage:
         """Find an image by its id, or else by its name among the folder's images.
