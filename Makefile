@@ -4,7 +4,7 @@ IMAGE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench
+.PHONY: help setup demo test lint format bench fuzz
 
 help: ## Show this list
 	@grep --extended-regexp --no-filename '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed --regexp-extended 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand --tabs=16
@@ -32,3 +32,10 @@ format: setup ## Format the code and mend what ruff can mend
 bench: setup ## Measure copies and exports beside cp and qemu-img; see benchmarks/README.md
 	$(RUN) python benchmarks/copying.py $(ARGS)
 	$(RUN) python benchmarks/exporting.py $(ARGS)
+
+fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for longer, TARGETS="qcow2" for some
+	@mkdir -p .fuzz
+	@for target in $(or $(TARGETS),probe qcow2 gpt pack manifest chunk nbd); do \
+	  mkdir -p .fuzz/$$target; \
+	  $(RUN) python fuzz/run.py $$target -artifact_prefix=.fuzz/ $(or $(ARGS),-max_total_time=60) .fuzz/$$target || exit 1; \
+	done

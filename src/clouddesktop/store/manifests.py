@@ -265,6 +265,8 @@ def decode_manifest(plain: bytes, *, name: str = "manifest") -> Manifest:
         raise _damaged(name, "it is too short")
     version, chunk_size, size, chunk_count, run_count = _HEAD.unpack_from(plain)
     _check_version(version, name, VERSION)
+    if version < VERSION:
+        raise _damaged(name, f"no release has written version {version}")
     start = _HEAD.size + run_count * _RUN.size
     if len(plain) != start + chunk_count * DIGEST_SIZE or not 0 < chunk_size <= MAX_PLAIN_SIZE:
         raise _damaged(name, "its sizes do not fit")
