@@ -110,7 +110,7 @@ def test_an_encrypted_store_is_read_by_its_key_alone(sealed: Vault, tmp_path: Pa
         assert not (tmp_path / "no.raw").exists()
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_a_flipped_byte_of_an_encrypted_store_is_found(
     sealed: Vault, tmp_path: Path, data: st.DataObject
