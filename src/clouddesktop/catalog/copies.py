@@ -231,6 +231,7 @@ def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tu
 
 def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Image:
     """Make the image ACTIVE and the operation done, at once."""
+    update_run(connection, run)  # first of all: a replaced run stops here
     content = connection.execute(
         sa.select(manifests.c.disk_size, manifests.c.storage_size).where(
             manifests.c.digest == manifest
