@@ -31,11 +31,33 @@ from parts.keeping import CHUNK, Crash, Folderful, content_of
 
 PER_RANGE = 3
 FAILURE = Failure(code=Code.ABORTED, reason="R", message="m.")
-ACTIONS = ("crash", "collect", "delete", "advance", "copy", "twin", "fail")
+Plan = list[tuple[str, str]]
+
+ACTIONS = ("crash", "collect", "delete", "advance", "copy", "begin", "twin", "fail")
 
 LETTERS = st.text(alphabet="abcdefgh0", min_size=1, max_size=8)
-PLANS = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(ACTIONS)), max_size=2)
-"""What happens at which of the failpoints that a rule passes."""
+COPY_POINTS = ("range-known", "range-put", "range-recorded", "seal-put", "seal-recorded")
+GC_POINTS = (
+    "gc-contents-removed",
+    "gc-contents-end",
+    "gc-packs-removed",
+    "gc-packs-end",
+    "gc-examined",
+    "gc-examined",  # twice as often: here what was found may become untrue
+    "gc-chunks-dropped",
+    "gc-pack-put",
+    "gc-packs-replaced",
+    "gc-examining-end",
+    "gc-orphan-found",
+    "gc-sweeping-end",
+)
+
+
+def plans(points: tuple[str, ...]) -> st.SearchStrategy[Plan]:
+    """What happens the first time that a rule passes a failpoint."""
+    return st.lists(
+        st.tuples(st.sampled_from(points), st.sampled_from(ACTIONS)), min_size=0, max_size=2
+    )
 
 
 @dataclass
@@ -78,20 +100,19 @@ class Keeping(RuleBasedStateMachine):
         shutil.copytree(template(), self.root, dirs_exist_ok=True)
         self.numbers = itertools.count()
         self.model = Model()
-        self.plan: list[tuple[int, str]] = []
-        self.passed = 0
+        self.plan: Plan = []
         self.is_inside = False
         self.folder = self.opened()
 
     def opened(self) -> Folderful:
         return Folderful(folder=self.root, failpoint=self.failpoint, numbers=self.numbers)
 
-    def failpoint(self, _name: str) -> None:
+    def failpoint(self, name: str) -> None:
         """Do what the plan has for this failpoint; nothing happens inside what happens there."""
         if self.is_inside:
             return
-        due = [action for number, action in self.plan if number == self.passed]
-        self.passed += 1
+        due = [action for point, action in self.plan if point == name]
+        self.plan = [each for each in self.plan if each[0] != name]
         for action in due:
             if action == "crash":
                 raise Crash
@@ -102,9 +123,9 @@ class Keeping(RuleBasedStateMachine):
                 self.is_inside = False
 
     @contextmanager
-    def planned(self, plan: list[tuple[int, str]]) -> Iterator[None]:
+    def planned(self, plan: Plan) -> Iterator[None]:
         """Run a rule's work with its plan; after a crash, look at what is there."""
-        self.plan, self.passed = plan, 0
+        self.plan = plan
         try:
             yield
         except (RunReplacedError, KeeperRunReplacedError):
@@ -132,23 +153,26 @@ class Keeping(RuleBasedStateMachine):
             self.model.images[name] = copying.letters
 
     def happen(self, action: str) -> None:
-        first = next(iter(self.model.copying), None)
         if action == "collect":
             self.collect_all(least_live=1.0)
-        elif action == "copy":
+        elif action == "begin":
             self.begin("abc")
-        elif action == "twin" and self.model.images:
-            self.twin(next(iter(self.model.images)))
-        elif action == "delete" and self.model.images:
-            self.delete_image(next(iter(self.model.images)))
-        elif action == "advance" and first is not None:
+        elif action == "copy":
+            self.finish(self.begin("hgfedcba"))
+        elif action in {"twin", "delete"} and self.model.images:
+            first = next(iter(self.model.images))
+            (self.twin if action == "twin" else self.delete_image)(first)
+        elif action in {"advance", "fail"} and self.model.copying:
+            first = next(iter(self.model.copying))
             self.pick_up(first, self.model.copying[first])
-            while first in self.model.copying:
-                self.advance_copy(first)
-        elif action == "fail" and first is not None:
-            self.pick_up(first, self.model.copying[first])
-            if first in self.model.copying:
+            if action == "advance":
+                self.finish(first)
+            elif first in self.model.copying:
                 self.roll_back(first)
+
+    def finish(self, name: str) -> None:
+        while name in self.model.copying:
+            self.advance_copy(name)
 
     def begin(self, letters: str) -> str:
         name = f"image{next(self.numbers)}"
@@ -199,21 +223,19 @@ class Keeping(RuleBasedStateMachine):
         )
         assert report["problems"] == []
 
-    @rule(letters=LETTERS, plan=PLANS)
-    def copy(self, letters: str, plan: list[tuple[int, str]]) -> None:
+    @rule(letters=LETTERS, plan=plans(COPY_POINTS))
+    def copy(self, letters: str, plan: Plan) -> None:
         """A whole copy, unless it is replaced, or the process ends."""
         with self.planned(plan):
-            name = self.begin(letters)
-            while name in self.model.copying:
-                self.advance_copy(name)
+            self.finish(self.begin(letters))
 
     @rule(letters=LETTERS)
     def accept_copy(self, letters: str) -> None:
         self.begin(letters)
 
     @precondition(lambda self: self.model.copying)
-    @rule(data=st.data(), plan=PLANS)
-    def advance(self, data: st.DataObject, plan: list[tuple[int, str]]) -> None:
+    @rule(data=st.data(), plan=plans(COPY_POINTS))
+    def advance(self, data: st.DataObject, plan: Plan) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.copying)))
         with self.planned(plan):
             self.advance_copy(name)
@@ -233,8 +255,8 @@ class Keeping(RuleBasedStateMachine):
     def copy_known(self, data: st.DataObject) -> None:
         self.twin(data.draw(st.sampled_from(sorted(self.model.images))))
 
-    @rule(plan=PLANS, least_live=st.sampled_from([0.5, 1.0]))
-    def collect(self, plan: list[tuple[int, str]], least_live: float) -> None:
+    @rule(plan=plans(GC_POINTS), least_live=st.sampled_from([0.5, 1.0]))
+    def collect(self, plan: Plan, least_live: float) -> None:
         with self.planned(plan):
             self.collect_all(least_live=least_live)
 
@@ -264,8 +286,7 @@ class Keeping(RuleBasedStateMachine):
             for name in list(self.model.copying):
                 if int(name.removeprefix("image")) % 2:
                     self.roll_back(name)
-                while name in self.model.copying:
-                    self.advance_copy(name)
+                self.finish(name)
             for _ in range(2):
                 self.collect_all(least_live=1.0)
             self.every_image_reads_back_exactly()

@@ -146,6 +146,35 @@ def test_what_a_running_copy_relies_on_stays(folder: Folderful) -> None:
     check_whole(folder, new="ab")
 
 
+@pytest.mark.parametrize("least_live", [0.0, 1.0], ids=["dropped", "rewritten"])
+@pytest.mark.parametrize("is_published", [True, False], ids=["published", "running"])
+@pytest.mark.parametrize("failpoint", ["gc-examined", "gc-pack-put"])
+def test_a_chunk_that_comes_to_life_meanwhile_stays(
+    folder: Folderful, failpoint: str, *, is_published: bool, least_live: float
+) -> None:
+    """A copy shares a chunk that was found dead, just before it goes: the judgement is void."""
+    folder.copy("old", "abcd")
+    folder.copy("kept", "a")
+    folder.delete("old")
+
+    def share(name: str) -> None:
+        if name == failpoint and "new" not in folder.column(tables.images.c.name):
+            run = folder.begin_copy("new")
+            folder.store_range(run, 0, 0, "bc")
+            if is_published:
+                folder.publish(run, folder.seal(run, 2))
+
+    folder.failpoint = share
+    folder.collect(least_live=least_live)
+    if "new" not in folder.column(tables.images.c.name):
+        share(failpoint)  # nothing was written anew, so the copy comes after it all
+    if not is_published:
+        run = folder.take_over("e3onew")
+        folder.publish(run, folder.seal(run, 2))
+    folder.collect(least_live=1.0)
+    check_whole(folder, kept="a", new="bc")
+
+
 def test_what_failed_copies_left_is_collected(folder: Folderful) -> None:
     """Packs without a row, a manifest that was never recorded, a pack that two of them shared."""
     failed, other = folder.begin_copy("failed"), folder.begin_copy("other")
