@@ -217,7 +217,13 @@ def replace_packs(
     if entries:
         new: int = connection.execute(
             sa.insert(packs)
-            .values(id=pack_id, operation_id=run_id, size=size, dirty=False)
+            # Chunks of packs that are not replaced are dead weight in it: to be looked at again.
+            .values(
+                id=pack_id,
+                operation_id=run_id,
+                size=size,
+                dirty=len(valid) < len(judgements),
+            )
             .returning(packs.c.number)
         ).scalar_one()
         places = {each.digest: each for each in entries}
