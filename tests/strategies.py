@@ -74,6 +74,7 @@ class QcowOptions:
     compression_type: str = "zlib"
     preallocation: str = "off"
     lazy_refcounts: bool = False
+    extended_l2: bool = False
 
     def to_text(self) -> str:
         options = {
@@ -84,11 +85,13 @@ class QcowOptions:
         if self.compat != "0.10":
             options["compression_type"] = self.compression_type
             options["lazy_refcounts"] = "on" if self.lazy_refcounts else "off"
+            options["extended_l2"] = "on" if self.extended_l2 else "off"
         return ",".join(f"{name}={value}" for name, value in options.items())
 
 
 _EDGES = (0, 1, SECTOR_SIZE - 1, SECTOR_SIZE, 4096, 65536, CHUNK_SIZE, CHUNK_SIZE + 1)
 _CLUSTER_SIZES = (512, 1024, 4096, 65536, 2 << 20)
+_LEAST_EXTENDED_CLUSTER = 16384
 _PREALLOCATIONS = ("off", "metadata", "falloc", "full")
 
 
@@ -119,14 +122,46 @@ def qcow_options(draw: st.DrawFn) -> QcowOptions:
     origin = draw(st.sampled_from(QcowOrigin))
     compat = draw(st.sampled_from(("0.10", "1.1")))
     is_compressed = origin is QcowOrigin.COMPRESSED
+    cluster_size = draw(st.sampled_from(_CLUSTER_SIZES))
+    can_extend = compat == "1.1" and cluster_size >= _LEAST_EXTENDED_CLUSTER
     return QcowOptions(
         origin=origin,
-        cluster_size=draw(st.sampled_from(_CLUSTER_SIZES)),
+        cluster_size=cluster_size,
+        extended_l2=can_extend and draw(st.booleans()),
         compat=compat,
         compression_type=draw(st.sampled_from(("zlib", "zstd"))) if compat == "1.1" else "zlib",
         preallocation="off" if is_compressed else draw(st.sampled_from(_PREALLOCATIONS)),
         lazy_refcounts=compat == "1.1" and draw(st.booleans()),
     )
+
+
+def other_formats() -> st.SearchStrategy[tuple[str, str]]:
+    """Draw a format and its options, in QEMU's words."""
+    return st.sampled_from(
+        (
+            ("vmdk", "subformat=monolithicSparse"),
+            ("vmdk", "subformat=monolithicSparse,zeroed_grain=on"),
+            ("vmdk", "subformat=streamOptimized"),
+            ("vdi", "static=off"),
+            ("vdi", "static=on"),
+            ("vpc", "subformat=dynamic"),
+            ("vpc", "subformat=dynamic,force_size=on"),
+            ("vpc", "subformat=fixed"),
+            ("vpc", "subformat=fixed,force_size=on"),
+            ("vhdx", "subformat=dynamic"),
+            ("vhdx", "subformat=dynamic,block_size=1M"),
+            ("vhdx", "subformat=fixed"),
+        )
+    )
+
+
+def build_other(path: Path, layout: DiskLayout, form: tuple[str, str]) -> Path:
+    """Make a file in another format; uses a file beside it meanwhile."""
+    disk_format, options = form
+    raw = build_raw(path.with_name(f"{path.name}.raw"), layout)
+    _run("qemu-img", "convert", "-f", "raw", "-O", disk_format, "-o", options, str(raw), str(path))
+    raw.unlink()
+    return path
 
 
 def build_raw(path: Path, layout: DiskLayout) -> Path:

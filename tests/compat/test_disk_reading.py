@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from clouddesktop.disk.errors import UnsupportedDiskError
 from clouddesktop.disk.file import LocalFile
@@ -18,9 +18,11 @@ from parts.disks import read_as_qemu
 from strategies import (
     DiskLayout,
     QcowOptions,
+    build_other,
     build_qcow2,
     build_raw,
     disk_layouts,
+    other_formats,
     qcow_options,
 )
 
@@ -63,6 +65,13 @@ def test_raw_files_read_as_qemu_reads_them(layout: DiskLayout) -> None:
 def test_qcow2_files_read_as_qemu_reads_them(layout: DiskLayout, options: QcowOptions) -> None:
     """Cluster sizes, compression, preallocation, versions, snapshots; none is taken for damaged."""
     check_built(lambda path: build_qcow2(path, layout, options), disk_format="qcow2")
+
+
+@settings(max_examples=60)
+@given(layout=disk_layouts().filter(lambda each: each.size > 0), form=other_formats())
+def test_other_formats_read_as_qemu_reads_them(layout: DiskLayout, form: tuple[str, str]) -> None:
+    """VMDK, VDI, VHD and VHDX, growing and of fixed size."""
+    check_built(lambda path: build_other(path, layout, form), disk_format=form[0])
 
 
 @pytest.mark.parametrize("disk_format", ["raw", "qcow2"])

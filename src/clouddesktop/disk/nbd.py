@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import LifoQueue
 
@@ -122,12 +122,15 @@ def open_nbd_disk(
     file: DiskFile,
     *,
     driver: str,
+    options: Mapping[str, str] | None = None,
     readers: int,
     size_hint: int,
     sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> Iterator[NbdDisk]:
     """Open a file of the format `driver` for `readers` threads; `size_hint` is the disk's size.
+
+    `options` are the format's own, in QEMU's words.
 
     The program is ended, and reads fail, once it has given nothing for `patience_seconds`.
 
@@ -149,6 +152,7 @@ def open_nbd_disk(
     with QemuNbd(
         file,
         driver=driver,
+        options=options or {},
         readers=readers,
         cpu_seconds=cpu_seconds,
         sandbox=choose_sandbox(sandbox),

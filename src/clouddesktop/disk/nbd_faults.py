@@ -12,6 +12,7 @@ from clouddesktop.disk.errors import (
     DiskStalledError,
     DiskUnreadableError,
     UnsafeDiskError,
+    UnsupportedDiskError,
 )
 from clouddesktop.disk.qemu import QemuNbd
 from clouddesktop.errors import CloudDesktopError, UnavailableError
@@ -64,6 +65,13 @@ def end_of(server: QemuNbd, name: str) -> CloudDesktopError:
         return DiskInUseError(
             f"The disk {name} is in use: another program has it open for writing{words}.",
             remedy="Stop the virtual machine or program that uses it, or copy a snapshot of it.",
+            facts=facts,
+        )
+    if "log that needs to be replayed" in text:
+        return UnsupportedDiskError(
+            f"The disk {name} was not closed cleanly: its log has to be replayed first.",
+            remedy="Open and close it once with the program that made it, or replay the log with "
+            "`qemu-img check -r all`, and copy that.",
             facts=facts,
         )
     if "Permission denied" in text:

@@ -7,6 +7,7 @@ program sees the file. Names and endings play no part.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -18,14 +19,37 @@ from clouddesktop.disk.errors import (
     UnsupportedDiskError,
 )
 from clouddesktop.disk.file import DiskFile
+from clouddesktop.disk.structure import CONVERT, FLATTEN
+from clouddesktop.disk.vhd import COOKIE, is_fixed_vhd
 
 PROBE_SIZE = 2 << 20
 """Bytes from the file's start that are inspected; the farthest header (VHDX) ends at 256 KiB."""
 
 _PIECE_SIZE = 64 << 10
-_QCOW_MAGIC = b"QFI\xfb"
-_VHD_FOOTER_SIZE = 512
-_VHD_COOKIE = b"conectix"
+_HEAD_SIZE = 68
+
+_QCOW_FEATURES = struct.Struct(">4sI64xQ")  # magic, version, incompatible features at byte 72
+_QCOW_VERSION = 3
+_SERVED_FEATURES = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4
+"""Dirty and corrupt (looked at later), kind of compression, extended tables (QEMU's qcow2.txt)."""
+
+_VMDK_MAGIC = b"KDMV"
+_VMDK_TAIL_SIZE = 1536
+"""Where a streamed file has its footer: the inspector takes the stream's end for the file's."""
+
+_VDI_MAGIC_AT = 64
+_VDI_MAGIC = b"\x7f\x10\xda\xbe"
+_SERVED_MAGICS = (b"QFI\xfb", _VMDK_MAGIC, COOKIE, b"vhdxfile")
+_UNSERVED = {
+    b"QFI\xfb\0\0\0\1": "qcow (version 1)",
+    b"COWD": "VMDK (ESX sparse)",
+    b"WithoutFreeSpace": "Parallels",
+    b"WithouFreSpacExt": "Parallels",
+    b"QED\0": "QED",
+    b"LUKS\xba\xbe": "LUKS",
+    b"Bochs Virtual HD Image": "Bochs",
+    b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop": "cloop",
+}
 
 _AS_RAW = frozenset({"raw", "gpt", "iso"})
 """What is read byte by byte as it lies: no program interprets its content on our side, so that the
@@ -38,14 +62,7 @@ _COMPRESSIONS = {
     b"BZh": "bzip2",
 }
 
-_NAMES = {
-    "vhd": "VHD",
-    "vhdx": "VHDX",
-    "vmdk": "VMDK",
-    "vdi": "VDI",
-    "qed": "QED",
-    "luks": "LUKS",
-}
+_NAMES = {"qed": "QED", "luks": "LUKS"}
 
 _FAILED_CHECKS = {
     "backing_file": "it has a backing file",
@@ -55,18 +72,26 @@ _FAILED_CHECKS = {
     "footer": "its footer contradicts its header",
 }
 
-_FLATTEN = (
-    "If you trust what it refers to, make one self-contained file of it with "
-    "`qemu-img convert -O qcow2 OLD NEW` and copy that."
-)
-_CONVERT = "Convert it with `qemu-img convert -O qcow2 OLD NEW` and copy that."
-
 
 class DiskFormat(StrEnum):
-    """The formats that are served; the values are QEMU's names."""
+    """The formats that are served, wherever their content lies; the values are QEMU's names."""
 
     RAW = "raw"
     QCOW2 = "qcow2"
+    VMDK = "vmdk"
+    VDI = "vdi"
+    VHD = "vpc"
+    VHDX = "vhdx"
+
+
+_FORMATS = {
+    "qcow2": DiskFormat.QCOW2,
+    "vmdk": DiskFormat.VMDK,
+    "vdi": DiskFormat.VDI,
+    "vhd": DiskFormat.VHD,
+    "vhdx": DiskFormat.VHDX,
+}
+"""The inspector's names of what is served."""
 
 
 def probe_disk(file: DiskFile) -> DiskFormat:
@@ -82,6 +107,8 @@ def probe_disk(file: DiskFile) -> DiskFormat:
     inspectors = _inspect(file)
     formats = {each.NAME for each in inspectors}
     if formats <= _AS_RAW:
+        if is_fixed_vhd(file):
+            return DiskFormat.VHD
         _refuse_disguised(file)
         return DiskFormat.RAW
     if len(inspectors) > 1:
@@ -91,14 +118,18 @@ def probe_disk(file: DiskFile) -> DiskFormat:
             remedy="If you know its format: `qemu-img convert -f FORMAT -O qcow2 OLD NEW`.",
             facts={"file": name, "formats": listed},
         )
-    _check_safety(inspectors[0], name)
-    if formats == {DiskFormat.QCOW2}:
-        return DiskFormat.QCOW2
-    raise _unsupported(name, _NAMES[inspectors[0].NAME])
+    _check_safety(inspectors[0], file)
+    found = _FORMATS.get(inspectors[0].NAME)
+    if found is None:
+        raise _unsupported(file, _NAMES[inspectors[0].NAME])
+    return found
 
 
 def _inspect(file: DiskFile) -> Sequence[format_inspector.FileInspector]:
-    wrapper = format_inspector.InspectWrapper(io.BytesIO(file.read_at(0, PROBE_SIZE)))
+    head = file.read_at(0, PROBE_SIZE)
+    if head.startswith(_VMDK_MAGIC) and file.size > len(head):
+        head += file.read_at(max(len(head), file.size - _VMDK_TAIL_SIZE), _VMDK_TAIL_SIZE)
+    wrapper = format_inspector.InspectWrapper(io.BytesIO(head))
     while wrapper.read(_PIECE_SIZE):
         pass
     wrapper.close()
@@ -110,28 +141,39 @@ def _inspect(file: DiskFile) -> Sequence[format_inspector.FileInspector]:
         return ()
 
 
-def _check_safety(inspector: format_inspector.FileInspector, name: str) -> None:
+def _check_safety(inspector: format_inspector.FileInspector, file: DiskFile) -> None:
     try:
         inspector.safety_check()
     except format_inspector.SafetyCheckFailed as error:
         failed = sorted(error.failures)
         if failed == ["unknown_features"]:
+            if _has_known_features(file):
+                return
             raise UnsupportedDiskError(
-                f"The disk {name} is a qcow2 file of a version or with features "
-                "that are not served yet.",
-                remedy=_CONVERT,
-                facts={"file": name, "format": inspector.NAME},
+                f"The disk {file.name} is a qcow2 file of a version or with features "
+                "that are not served.",
+                remedy=CONVERT,
+                facts={"file": file.name, "format": inspector.NAME},
             ) from error
         words = " and ".join(_FAILED_CHECKS.get(each, each.replace("_", " ")) for each in failed)
         raise UnsafeDiskError(
-            f"The disk {name} is unsafe to read: {words}.",
-            remedy=_FLATTEN,
-            facts={"file": name, "format": inspector.NAME, "checks": ", ".join(failed)},
+            f"The disk {file.name} is unsafe to read: {words}.",
+            remedy=FLATTEN,
+            facts={"file": file.name, "format": inspector.NAME, "checks": ", ".join(failed)},
         ) from error
     except format_inspector.ImageFormatError as error:
-        if inspector.NAME == DiskFormat.QCOW2:
-            raise _truncated(name) from error
-        # A part of another format lies past what is inspected; that format is refused anyway.
+        if inspector.NAME in (DiskFormat.QCOW2, DiskFormat.VMDK):
+            raise _truncated(file) from error
+        # What lies past what is inspected is no matter of safety there; the format's check sees it.
+
+
+def _has_known_features(file: DiskFile) -> bool:
+    """Tell whether a qcow2 file's features are all served: the inspector knows fewer than QEMU."""
+    head = file.read_at(0, _QCOW_FEATURES.size)
+    if len(head) < _QCOW_FEATURES.size:
+        return False
+    _, version, features = _QCOW_FEATURES.unpack(head)
+    return bool(version == _QCOW_VERSION and not features & ~_SERVED_FEATURES)
 
 
 def _refuse_compressed(file: DiskFile) -> None:
@@ -146,25 +188,27 @@ def _refuse_compressed(file: DiskFile) -> None:
 
 
 def _refuse_disguised(file: DiskFile) -> None:
-    """Refuse what would pass for raw although it is not."""
-    if file.read_at(0, len(_QCOW_MAGIC)) == _QCOW_MAGIC:
-        raise _truncated(file.name)
-    footer = file.read_at(max(0, file.size - _VHD_FOOTER_SIZE), _VHD_FOOTER_SIZE)
-    if footer.startswith(_VHD_COOKIE):  # a VHD of fixed size has its header at the end only
-        raise _unsupported(file.name, "VHD")
+    """Refuse what would pass for raw although it is not: pieces of headers, and rare formats."""
+    head = file.read_at(0, _HEAD_SIZE)
+    for magic, format_name in _UNSERVED.items():
+        if head.startswith(magic):
+            raise _unsupported(file, format_name)
+    is_vdi = head[_VDI_MAGIC_AT:].startswith(_VDI_MAGIC) and head.startswith(b"<<<")
+    if head.startswith(_SERVED_MAGICS) or is_vdi:
+        raise _truncated(file)
 
 
-def _truncated(name: str) -> DamagedDiskError:
+def _truncated(file: DiskFile) -> DamagedDiskError:
     return DamagedDiskError(
-        f"The disk {name} is truncated: the file ends within its header.",
+        f"The disk {file.name} is truncated: the file ends within its header.",
         remedy="Copy or download the file again.",
-        facts={"file": name},
+        facts={"file": file.name},
     )
 
 
-def _unsupported(name: str, format_name: str) -> UnsupportedDiskError:
+def _unsupported(file: DiskFile, format_name: str) -> UnsupportedDiskError:
     return UnsupportedDiskError(
-        f"The disk {name} is in the {format_name} format, which is not served yet.",
-        remedy=_CONVERT,
-        facts={"file": name, "format": format_name},
+        f"The disk {file.name} is in the {format_name} format, which is not served.",
+        remedy=CONVERT,
+        facts={"file": file.name, "format": format_name},
     )

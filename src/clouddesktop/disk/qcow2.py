@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
 import zlib
 from array import array
 from dataclasses import dataclass
@@ -19,12 +18,14 @@ import zstandard
 
 from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError
 from clouddesktop.disk.file import DiskFile
+from clouddesktop.disk.structure import contradiction, read_table, to_numbers, truncation
 
 _HEADER = struct.Struct(">4sIQIIQIIQ")  # magic .. L1 table's offset
 _HEADER_SIZE = 112
 _INCOMPATIBLE = struct.Struct(">Q")  # at 72, from version 3 on
 _CORRUPT = 1 << 1
 _COMPRESSION_TYPE_FEATURE = 1 << 3
+_EXTENDED_FEATURE = 1 << 4
 _ZSTD = 1
 
 _OFFSET_MASK = ((1 << 56) - 1) & ~511
@@ -32,6 +33,9 @@ _ZERO_FLAG = 1
 _COMPRESSED_FLAG = 1 << 62
 _COMPRESSED_TOP_BYTE = re.compile(rb"[\x40-\x7f\xc0-\xff]")
 _ENTRY_SIZE = 8
+_EXTENDED_ENTRY_SIZE = 16  # the entry, and a bit for each of 32 parts: there, or zero
+_PARTS = 32
+_ALLOCATED_PARTS = (1 << _PARTS) - 1
 _SECTOR_SIZE = 512
 
 _CLUSTER_BITS = range(9, 22)
@@ -52,6 +56,7 @@ class _Layout:
     l1_offset: int
     is_zstd: bool
     has_zero_flag: bool
+    is_extended: bool
 
     @property
     def cluster_size(self) -> int:
@@ -59,7 +64,8 @@ class _Layout:
 
     @property
     def guest_bytes_per_table(self) -> int:
-        return self.cluster_size // _ENTRY_SIZE * self.cluster_size
+        entry_size = _EXTENDED_ENTRY_SIZE if self.is_extended else _ENTRY_SIZE
+        return self.cluster_size // entry_size * self.cluster_size
 
 
 def check_qcow2(file: DiskFile) -> int:
@@ -77,7 +83,7 @@ def check_qcow2(file: DiskFile) -> int:
         if offset:
             tables_size += layout.cluster_size
             if tables_size > layout.file_size:
-                raise _contradiction(layout.name, "its tables share the same bytes")
+                raise contradiction(file, "its tables share the same bytes")
             if tables_size > _MAX_TABLES_SIZE:
                 raise UnsupportedDiskError(
                     f"The disk {layout.name} has more than {_MAX_TABLES_SIZE >> 30} GiB of tables.",
@@ -107,7 +113,7 @@ def _read_layout(file: DiskFile) -> _Layout:
             facts={"file": name},
         )
     if bits not in _CLUSTER_BITS or l1_entries * _ENTRY_SIZE > _MAX_L1_SIZE:
-        raise _contradiction(name, "its header holds impossible values")
+        raise contradiction(file, "its header holds impossible values")
     layout = _Layout(
         name=name,
         file_size=file.size,
@@ -116,34 +122,33 @@ def _read_layout(file: DiskFile) -> _Layout:
         l1_entries=l1_entries,
         l1_offset=l1_offset,
         is_zstd=bool(features & _COMPRESSION_TYPE_FEATURE) and raw[104] == _ZSTD,
-        has_zero_flag=version > 2,  # noqa: PLR2004  (its version)
+        has_zero_flag=version > 2 and not features & _EXTENDED_FEATURE,  # noqa: PLR2004  (its version)
+        is_extended=bool(features & _EXTENDED_FEATURE),
     )
     if l1_entries * layout.guest_bytes_per_table < disk_size:
-        raise _contradiction(name, "its first table is too small for its disk")
+        raise contradiction(file, "its first table is too small for its disk")
     return layout
 
 
 def _read_l1(file: DiskFile, layout: _Layout) -> array[int]:
     needed = -(-layout.disk_size // layout.guest_bytes_per_table)
-    return _to_numbers(_read_table(file, layout, layout.l1_offset, needed * _ENTRY_SIZE))
+    table = _read_table(file, layout, layout.l1_offset, needed * _ENTRY_SIZE)
+    return to_numbers(table, "Q", order="big")
 
 
 def _read_table(file: DiskFile, layout: _Layout, offset: int, size: int) -> bytearray:
-    if offset + size > layout.file_size:
-        raise _truncation(layout, needed_size=offset + size)
+    table = read_table(file, offset, size)
     if offset % layout.cluster_size:
-        raise _contradiction(layout.name, "a table lies at an impossible place")
-    table = bytearray(size)
-    file.read_into(offset, memoryview(table))
+        raise contradiction(file, "a table lies at an impossible place")
     return table
 
 
-def _to_numbers(table: bytearray) -> array[int]:
+def _split(table: bytearray) -> tuple[bytearray, array[int]]:
+    """Take the entries of an extended table apart from their bits."""
     numbers = array("Q")
     numbers.frombytes(table)
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers
+    bits = to_numbers(bytearray(numbers[1::2].tobytes()), "Q", order="big")
+    return bytearray(numbers[::2].tobytes()), bits
 
 
 class _Checker:
@@ -166,15 +171,24 @@ class _Checker:
         table = _read_table(self._file, layout, offset, layout.cluster_size)
         if table == self._empty:
             return
+        bits = None
+        if layout.is_extended:
+            table, bits = _split(table)
         top_bytes = table[::_ENTRY_SIZE]
         if _COMPRESSED_TOP_BYTE.search(top_bytes) is None:
             lower = bytearray(table)
             lower[::_ENTRY_SIZE] = bytes(len(top_bytes))
-            entries = _to_numbers(lower)
+            entries = to_numbers(lower, "Q", order="big")
             if (max(entries) & _OFFSET_MASK) + layout.cluster_size <= layout.file_size:
                 self._count(len(entries) - entries.count(0) - entries.count(_ZERO_FLAG))
                 return
-        for entry in _to_numbers(table):
+        self._check_entries(to_numbers(table, "Q", order="big"), bits, guest_offset)
+
+    def _check_entries(
+        self, entries: array[int], bits: array[int] | None, guest_offset: int
+    ) -> None:
+        layout = self._layout
+        for index, entry in enumerate(entries):
             if guest_offset >= layout.disk_size:
                 return
             if entry & _COMPRESSED_FLAG:
@@ -182,11 +196,16 @@ class _Checker:
             elif entry & _OFFSET_MASK and not (layout.has_zero_flag and entry & _ZERO_FLAG):
                 # Writers leave out what the last cluster has past the end of the disk.
                 length = min(layout.cluster_size, layout.disk_size - guest_offset)
-                end = (entry & _OFFSET_MASK) + length
-                if end > layout.file_size:
-                    raise _truncation(layout, needed_size=end)
-                self._count(1)
+                if bits is not None:  # and the parts behind the last that was written
+                    parts = (bits[index] & _ALLOCATED_PARTS).bit_length()
+                    length = min(length, parts * layout.cluster_size // _PARTS)
+                self._check_plain(entry & _OFFSET_MASK, length)
             guest_offset += layout.cluster_size
+
+    def _check_plain(self, offset: int, length: int) -> None:
+        if offset + length > self._layout.file_size:
+            raise truncation(self._file, needed_size=offset + length)
+        self._count(1)
 
     def _count(self, clusters: int) -> None:
         """Add clusters of data that are not compressed, each of which has bytes of its own.
@@ -195,7 +214,7 @@ class _Checker:
         """
         self._data_size += clusters * self._layout.cluster_size
         if self._data_size > self._layout.file_size + self._layout.cluster_size:
-            raise _contradiction(self._layout.name, "its clusters share the same bytes")
+            raise contradiction(self._file, "its clusters share the same bytes")
 
     def _check_compressed(self, entry: int) -> None:
         layout = self._layout
@@ -206,14 +225,14 @@ class _Checker:
         if end <= layout.file_size:
             return
         if offset >= layout.file_size or end - layout.file_size >= _SECTOR_SIZE:
-            raise _truncation(layout, needed_size=end)
+            raise truncation(self._file, needed_size=end)
         # The length is known in sectors only, and writers end the file where the data ends. Deflate
         # has no checksum here: only unpacking shows whether all is there.
         if offset in self._tails:
             return
         self._tails.add(offset)
         if len(self._tails) > _MAX_TAILS or not self._unpacks(offset, end - offset):
-            raise _truncation(layout, needed_size=end)
+            raise truncation(self._file, needed_size=end)
 
     def _unpacks(self, offset: int, size: int) -> bool:
         layout = self._layout
@@ -228,24 +247,3 @@ class _Checker:
         except (zlib.error, zstandard.ZstdError):
             return False
         return len(plain) == layout.cluster_size
-
-
-def _truncation(layout: _Layout, *, needed_size: int) -> DamagedDiskError:
-    return DamagedDiskError(
-        f"The disk {layout.name} is truncated: its content reaches to byte {needed_size} at least, "
-        f"the file has {layout.file_size}.",
-        remedy="Copy or download the file again.",
-        facts={
-            "file": layout.name,
-            "size": str(layout.file_size),
-            "expected_size": str(needed_size),
-        },
-    )
-
-
-def _contradiction(name: str, what: str) -> DamagedDiskError:
-    return DamagedDiskError(
-        f"The disk {name} is damaged: {what}.",
-        remedy="Look at it with `qemu-img check`, or copy or download the file again.",
-        facts={"file": name},
-    )

@@ -22,6 +22,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class QemuNbd:
         file: DiskFile,
         *,
         driver: str,
+        options: Mapping[str, str],
         readers: int,
         cpu_seconds: int,
         sandbox: Sandbox | None,
@@ -62,7 +64,7 @@ class QemuNbd:
             if self._filter_fd is not None:
                 stack.callback(os.close, self._filter_fd)
             # The format is named, and so is "no backing file", whatever the header says.
-            node = {"driver": driver, "backing": None, "file": self._image.node}
+            node = {**options, "driver": driver, "backing": None, "file": self._image.node}
             self._command, self._environment = make_command(
                 find_qemu_nbd(),
                 ["--read-only", f"--shared={readers}", f"json:{json.dumps(node)}"],

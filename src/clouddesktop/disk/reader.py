@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from clouddesktop.disk.errors import UnsupportedDiskError
-from clouddesktop.disk.file import DiskFile
+from clouddesktop.disk.file import DiskFile, FileWindow
 from clouddesktop.disk.nbd import open_nbd_disk
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.raw import RawDisk
 from clouddesktop.disk.sandbox import SandboxPolicy
+from clouddesktop.disk.vdi import check_vdi
+from clouddesktop.disk.vhd import check_vhd
+from clouddesktop.disk.vhdx import check_vhdx
+from clouddesktop.disk.vmdk import check_vmdk
 from clouddesktop.model.manifest import Extent
 
 
@@ -41,6 +45,13 @@ class Disk(Protocol):
 MAX_DISK_SIZE = 64 << 40
 """Bytes that a guest may see: the map of a sparse disk takes QEMU two seconds at this size."""
 
+_CHECKS = {
+    DiskFormat.QCOW2: check_qcow2,
+    DiskFormat.VMDK: check_vmdk,
+    DiskFormat.VDI: check_vdi,
+    DiskFormat.VHDX: check_vhdx,
+}
+
 
 @contextmanager
 def open_disk(
@@ -55,22 +66,32 @@ def open_disk(
         UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
-    match probe_disk(file):
-        case DiskFormat.RAW:
-            raw = RawDisk(file)
-            _check_size(file, raw.size)
-            yield raw
-        case DiskFormat.QCOW2:
-            disk_size = check_qcow2(file)
-            _check_size(file, disk_size)
-            with open_nbd_disk(
-                file,
-                driver=DiskFormat.QCOW2,
-                readers=readers,
-                size_hint=disk_size,
-                sandbox=sandbox,
-            ) as disk:
-                yield disk
+    found = probe_disk(file)
+    options: dict[str, str] = {}
+    if found is DiskFormat.RAW:
+        raw = RawDisk(file)
+        _check_size(file, raw.size)
+        yield raw
+        return
+    if found is DiskFormat.VHD:
+        layout = check_vhd(file)
+        if layout.is_fixed:
+            yield RawDisk(FileWindow(file, name=file.name, offset=0, size=layout.disk_size))
+            return
+        disk_size = layout.disk_size
+        options["force_size_calc"] = layout.size_rule
+    else:
+        disk_size = _CHECKS[found](file)
+    _check_size(file, disk_size)
+    with open_nbd_disk(
+        file,
+        driver=found,
+        options=options,
+        readers=readers,
+        size_hint=disk_size,
+        sandbox=sandbox,
+    ) as disk:
+        yield disk
 
 
 def _check_size(file: DiskFile, disk_size: int) -> None:
