@@ -120,6 +120,9 @@ def _lies(disk_format: str, base: bytes) -> Iterator[Sample]:
 
 def _cuts(disk_format: str, base: bytes) -> Iterator[Sample]:
     for cut in (511, 512, 513, 1024, 1536, 4096, 65535, 65536, 65537, 196608, 262144, 1 << 20):
+        if cut >= len(base) > 0:
+            yield as_qemu(f"{disk_format}-cut-{cut}", base, disk_format=disk_format)
+            continue
         # What is left of a header may be too little to tell what it was.
         content = base[:cut].ljust(-(-min(cut, len(base)) // 512) * 512, b"\0")
         yield either(f"{disk_format}-cut-{cut}", base[:cut], content)

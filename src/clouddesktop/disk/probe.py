@@ -47,7 +47,7 @@ _UNSERVED = {
     b"WithouFreSpacExt": "Parallels",
     b"QED\0": "QED",
     b"LUKS\xba\xbe": "LUKS",
-    b"Bochs Virtual HD Image": "Bochs",
+    b"Bochs Virtual HD": "Bochs",
     b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop": "cloop",
 }
 

@@ -93,28 +93,68 @@ def test_a_data_file_is_unsafe(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("disk_format", ["vmdk", "vdi", "vpc", "vhdx", "qed"])
-def test_formats_of_later_versions_are_named(tmp_path: Path, disk_format: str) -> None:
-    """Another format is no raw disk; the error says how to convert it. QED is never accepted."""
-    disk = create(tmp_path / "disk", disk_format=disk_format)
-    with pytest.raises((UnsupportedDiskError, UnsafeDiskError)) as caught:
-        probe(disk)
+@pytest.mark.parametrize("disk_format", ["vmdk", "vdi", "vpc", "vhdx"])
+def test_other_formats_are_recognised_whatever_their_names(
+    tmp_path: Path, disk_format: str
+) -> None:
+    """The content decides, not the name."""
+    assert probe(create(tmp_path / "disk.raw", disk_format=disk_format)) == disk_format
+
+
+@pytest.mark.qemu
+def test_qed_is_never_accepted(tmp_path: Path) -> None:
+    """QEMU itself has given it up; the error says how to convert it."""
+    with pytest.raises(UnsafeDiskError) as caught:
+        probe(create(tmp_path / "disk", disk_format="qed"))
     assert "qemu-img convert" in caught.value.remedy
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("subformat", ["monolithicFlat", "twoGbMaxExtentSparse"])
+def test_a_vmdk_of_several_files_is_unsafe(tmp_path: Path, subformat: str) -> None:
+    """Its descriptor names them."""
+    path = tmp_path / "disk.vmdk"
+    disk = create(path, "-o", f"subformat={subformat}", disk_format="vmdk")
+    with pytest.raises(UnsafeDiskError, match="descriptor"):
+        probe(disk)
 
 
 @pytest.mark.qemu
 def test_a_fixed_vhd_is_not_taken_for_raw(tmp_path: Path) -> None:
     """Its only header is the file's last sector."""
     disk = create(tmp_path / "disk", "-o", "subformat=fixed", disk_format="vpc")
-    with pytest.raises(UnsupportedDiskError, match="VHD"):
-        probe(disk)
+    assert probe(disk) is DiskFormat.VHD
 
 
 @pytest.mark.qemu
-def test_extended_tables_are_unsupported_not_unsafe(tmp_path: Path) -> None:
-    """A harmless feature that is not served yet is no reason to warn of an attack."""
+def test_extended_tables_are_known_and_later_features_are_not(tmp_path: Path) -> None:
+    """A harmless feature that is not served is no reason to warn of an attack."""
+    disk = create(tmp_path / "disk.qcow2", "-o", "extended_l2=on")
+    assert probe(disk) is DiskFormat.QCOW2
+    with disk.open("r+b") as file:
+        file.seek(72)
+        file.write(struct.pack(">Q", 1 << 5))
     with pytest.raises(UnsupportedDiskError, match="features"):
-        probe(create(tmp_path / "disk.qcow2", "-o", "extended_l2=on"))
+        probe(disk)
+
+
+@pytest.mark.parametrize(
+    "magic",
+    [
+        b"COWD",
+        b"WithoutFreeSpace",
+        b"WithouFreSpacExt",
+        b"Bochs Virtual HD Image",
+        b"QFI\xfb\0\0\0\1",
+    ],
+)
+def test_rare_formats_are_no_raw_disks(tmp_path: Path, magic: bytes) -> None:
+    """They are named, and the error says how to convert them."""
+    path = tmp_path / "disk.raw"
+    path.write_bytes(magic.ljust(1 << 20, b"\0"))
+    with pytest.raises(FailedPreconditionError) as caught:
+        probe(path)
+    assert "qemu-img convert" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import struct
 import subprocess
 import tempfile
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -18,8 +17,8 @@ from hypothesis import strategies as st
 from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.qcow2 import check_qcow2
-from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import FailedPreconditionError
+from parts.reading import read_some, read_whole
 from strategies import (
     DiskLayout,
     Piece,
@@ -40,29 +39,6 @@ LAYOUT = DiskLayout(
         Piece(offset=600_000, length=300_000, kind=PieceKind.TEXT, seed=2),
     ),
 )
-
-
-def read_whole(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        with open_disk(LocalFile(fd), readers=1) as disk:
-            whole = bytearray(disk.size)
-            for extent in disk.iter_extents():
-                disk.read_into(extent.offset, memoryview(whole)[extent.offset : extent.end])
-            return bytes(whole)
-    finally:
-        os.close(fd)
-
-
-def read_some(path: Path) -> None:
-    """Read the first data of a disk that may claim to be of any size."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        with open_disk(LocalFile(fd), readers=1) as disk:
-            for extent in islice(disk.iter_extents(), 100):
-                disk.read_into(extent.offset, memoryview(bytearray(min(extent.length, 1 << 20))))
-    finally:
-        os.close(fd)
 
 
 def check(path: Path) -> int:
