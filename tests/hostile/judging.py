@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from clouddesktop.disk.file import LocalFile
+from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import CloudDesktopError
 
@@ -56,18 +55,21 @@ def _read(disk: Any) -> Iterator[tuple[int, bytes]]:
                 raise RuntimeError("The sample holds more data than samples do.")
 
 
-def judge(path: Path) -> dict[str, Any]:
+def outcome_of(file: DiskFile) -> dict[str, Any]:
     """Open and read one disk; errors of ours are an answer, others end the program."""
-    began = time.monotonic()
-    fd = os.open(path, os.O_RDONLY)
     try:
-        with open_disk(LocalFile(fd), readers=2) as disk:
-            answer: dict[str, Any] = {"size": disk.size, "digest": digest_of(_read(disk))}
+        with open_disk(file, readers=2) as disk:
+            return {"size": disk.size, "digest": digest_of(_read(disk))}
     except CloudDesktopError as error:
-        answer = {"reason": error.reason, "message": error.message}
-    finally:
-        os.close(fd)
-    return {"name": path.name, "seconds": time.monotonic() - began, **answer}
+        return {"reason": error.reason, "message": error.message}
+
+
+def judge(path: Path) -> dict[str, Any]:
+    """Do that with a file of this machine, and note the time that it takes."""
+    began = time.monotonic()
+    with path.open("rb") as file:
+        outcome = outcome_of(LocalFile(file.fileno()))
+    return {"name": path.name, "seconds": time.monotonic() - began, **outcome}
 
 
 def main(folder: Path, report: Path) -> None:

@@ -24,6 +24,7 @@ from clouddesktop.disk.file import DiskFile
 MAX_REQUEST_SIZE = 2 << 20
 """Bytes of one read; the client is told, and cuts larger ones. Memory: this times the readers."""
 
+_SECTOR_SIZE = 512
 _READERS = 8
 _WAITING = 16  # requests that are taken before they are served: as many as QEMU has in flight
 _CLOSE_SECONDS = 10.0
@@ -64,6 +65,9 @@ class NbdBridge:
 
     def __init__(self, file: DiskFile) -> None:
         self._file = file
+        # QEMU reads whole sectors. From a server whose size is none, it asks for less than it then
+        # waits for (7.2, simple replies, the last sector), so the file gets a tail of zeros.
+        self._size = -(-file.size // _SECTOR_SIZE) * _SECTOR_SIZE
         self._ours, self.client = socket.socketpair()
         self._requests: Queue[_Request | None] = Queue(_WAITING)
         self._sending = threading.Lock()
@@ -120,7 +124,7 @@ class NbdBridge:
 
     def _take(self) -> None:
         try:
-            if _negotiate(self._ours, size=self._file.size):
+            if _negotiate(self._ours, size=self._size):
                 while (request := _receive_request(self._ours)) is not None:
                     self._requests.put(request)
         except (OSError, _ProtocolError):
@@ -143,10 +147,12 @@ class NbdBridge:
                     self._ours.sendall(buffer)
 
     def _fill(self, offset: int, buffer: memoryview) -> int:
-        if not buffer or offset + len(buffer) > self._file.size:
+        if not buffer or offset + len(buffer) > self._size:
             return errno.EINVAL
+        in_file = max(0, min(len(buffer), self._file.size - offset))
         try:
-            self._file.read_into(offset, buffer)
+            if in_file:
+                self._file.read_into(offset, buffer[:in_file])
         except Exception as error:  # noqa: BLE001  (raised again where the disk is read)
             with self._counting:
                 self._failure = error

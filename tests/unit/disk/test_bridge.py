@@ -195,7 +195,7 @@ def connected(file: DiskFile) -> Iterator[socket.socket]:
         expected = 18 + (20 + 12) + (20 + 14) + 20
         answer = receive(bridge.client, expected)
         assert answer.startswith(b"NBDMAGICIHAVEOPT")
-        assert struct.unpack_from(">HQH", answer, 18 + 20) == (0, file.size, 3)
+        assert struct.unpack_from(">HQH", answer, 18 + 20) == (0, -(-file.size // 512) * 512, 3)
         yield bridge.client
 
 
@@ -208,7 +208,7 @@ def receive(client: socket.socket, size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("offset", "length"), [(0, 0), (8, 1), (0, 9), (2**63, 1), (2**64 - 1, 2), (4, 2**20)]
+    ("offset", "length"), [(0, 0), (512, 1), (0, 513), (2**63, 1), (2**64 - 1, 2), (4, 2**20)]
 )
 def test_reads_off_the_file_are_refused(offset: int, length: int) -> None:
     """The answer is EINVAL, and the next request is served."""
@@ -217,6 +217,16 @@ def test_reads_off_the_file_are_refused(offset: int, length: int) -> None:
         assert struct.unpack(">IIQ", receive(client, 16)) == (0x67446698, 22, 77)
         client.sendall(READ.pack(0x25609513, 0, 0, 78, 2, 5))
         assert receive(client, 21) == struct.pack(">IIQ", 0x67446698, 0, 78) + b"bytes"
+
+
+def test_the_last_sector_ends_in_zeros() -> None:
+    """A file that ends within a sector is shown as whole ones, as QEMU shows local files."""
+    with connected(MemoryFile(b"8 bytes.")) as client:
+        client.sendall(READ.pack(0x25609513, 0, 0, 5, 6, 506))
+        header = struct.pack(">IIQ", 0x67446698, 0, 5)
+        assert receive(client, 16 + 506) == header + b"s.".ljust(506, b"\0")
+        client.sendall(READ.pack(0x25609513, 0, 0, 6, 100, 3))
+        assert receive(client, 19)[16:] == bytes(3)
 
 
 @pytest.mark.parametrize(
