@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 
+from clouddesktop.catalog import scrubbing, tables
+from clouddesktop.catalog.scrubbing import Damage, Finding, ScrubPack
 from clouddesktop.cli.main import app
-from clouddesktop.errors import CloudDesktopError
-from parts.disks import is_same
+from clouddesktop.errors import CloudDesktopError, Code
+from clouddesktop.ids import PackId
+from parts.disks import MIB, is_same, random_bytes, write_raw
+from parts.faults import PausedServer
+from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.server import ServerProcess
 from parts.vault import Vault
@@ -107,3 +113,27 @@ def test_a_scrub_goes_on_after_a_crash(desk: Desk) -> None:
     assert run["state"] == "done"
     assert run["report"]["chunks_repaired_from_sources"] > 0
     desk.check_export("base", "base")
+
+
+def test_a_copy_whose_chunk_was_quarantined_is_not_published(
+    make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
+) -> None:
+    """Between recording and sealing; copied again, it is whole."""
+    write_raw(sources_dir / "disk.raw", size=MIB, data={0: random_bytes(MIB, seed=9)})
+    paused = PausedServer(make_server, tmp_path, failpoint="seal-begin")
+    client = OfficialClient(paused.server.profile)
+    operation = client.copy("disk", "disk")
+    paused.wait_paused()
+    inspection = Inspection.of(paused.server.data_dir)
+    (number,) = inspection.column(tables.packs.c.number)
+    (pack_id,) = inspection.column(tables.packs.c.id)
+    pack = ScrubPack(int(str(number)), PackId(str(pack_id)), MIB, None, None)
+    entries = inspection.database.read(scrubbing.indexed_entries, pack.number)
+    finding = Finding(pack=pack, damage="It is.", whole=(), damaged=[Damage(entries[0], "It is.")])
+    inspection.database.write(scrubbing.record_finding, finding, now=datetime.now(tz=UTC))
+    inspection.close()
+    paused.go_on()
+    failed = client.wait(operation.id)
+    assert failed.error.code == Code.ABORTED
+    assert "1 chunks were found damaged" in failed.error.message
+    assert client.wait(client.copy("disk", "disk").id).WhichOneof("result") == "response"

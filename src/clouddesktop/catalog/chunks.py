@@ -15,6 +15,7 @@ from clouddesktop.catalog.tables import (
     manifests,
     packs,
 )
+from clouddesktop.errors import AbortedError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.store.chunks import ChunkPlace
 from clouddesktop.store.codec import Codec
@@ -45,16 +46,26 @@ def find_known(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Dig
 
 
 def sum_stored_size(connection: sa.Connection, digests: Sequence[Digest]) -> int:
-    """Add up what these chunks take in the store, in bytes; name each digest once."""
-    return sum(
-        connection.scalar(
-            sa.select(sa.func.coalesce(sa.func.sum(chunks.c.stored_size), 0)).where(
-                chunks.c.digest.in_(batch)
-            )
+    """Add up what these chunks take in the store, in bytes; name each digest once.
+
+    Raises:
+        AbortedError: the index does not know one of them: a scrub has found it damaged meanwhile.
+    """
+    count = size = 0
+    for batch in _batches(digests):
+        row = connection.execute(
+            sa.select(
+                sa.func.count(), sa.func.coalesce(sa.func.sum(chunks.c.stored_size), 0)
+            ).where(chunks.c.digest.in_(batch))
+        ).one()
+        count += row[0]
+        size += row[1]
+    if count < len(digests):
+        raise AbortedError(
+            f"{len(digests) - count} chunks were found damaged while the image was copied.",
+            remedy="Copy the image again: that stores them anew.",
         )
-        or 0
-        for batch in _batches(digests)
-    )
+    return size
 
 
 def add_pack(
