@@ -4,7 +4,7 @@ IMAGE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz
+.PHONY: help setup demo test lint format bench fuzz soak
 
 help: ## Show this list
 	@grep --extended-regexp --no-filename '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed --regexp-extended 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand --tabs=16
@@ -39,3 +39,6 @@ fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for l
 	  mkdir -p .fuzz/$$target; \
 	  $(RUN) python fuzz/run.py $$target -artifact_prefix=.fuzz/ $(or $(ARGS),-max_total_time=60) .fuzz/$$target || exit 1; \
 	done
+
+soak: setup ## Collect beside copies and deletions for ARGS minutes (10), and print the counts
+	SOAK_MINUTES=$(or $(ARGS),10) $(RUN) pytest -s tests/soak
