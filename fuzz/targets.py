@@ -14,6 +14,10 @@ from clouddesktop.disk import bridge
 from clouddesktop.disk.gpt import find_gpt_disk_size
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
+from clouddesktop.disk.vdi import check_vdi
+from clouddesktop.disk.vhd import check_vhd
+from clouddesktop.disk.vhdx import check_vhdx
+from clouddesktop.disk.vmdk import check_vmdk
 from clouddesktop.errors import CloudDesktopError, DataLossError
 from clouddesktop.model.manifest import Extent
 from clouddesktop.store.codec import Codec, decode
@@ -75,6 +79,26 @@ def qcow2(data: bytes) -> None:
         assert check_qcow2(BytesFile(data)) >= 0
 
 
+def vdi(data: bytes) -> None:
+    with contextlib.suppress(CloudDesktopError):
+        assert check_vdi(BytesFile(data)) >= 0
+
+
+def vhd(data: bytes) -> None:
+    with contextlib.suppress(CloudDesktopError):
+        check_vhd(BytesFile(data))
+
+
+def vhdx(data: bytes) -> None:
+    with contextlib.suppress(CloudDesktopError):
+        assert check_vhdx(BytesFile(data)) >= 0
+
+
+def vmdk(data: bytes) -> None:
+    with contextlib.suppress(CloudDesktopError):
+        assert check_vmdk(BytesFile(data)) >= 0
+
+
 def gpt(data: bytes) -> None:
     size = find_gpt_disk_size(BytesFile(data))
     assert size is None or size > 0
@@ -114,5 +138,6 @@ def nbd(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (probe, qcow2, gpt, pack, manifest, chunk, nbd)
+    each.__name__: each
+    for each in (probe, qcow2, vdi, vhd, vhdx, vmdk, gpt, pack, manifest, chunk, nbd)
 }

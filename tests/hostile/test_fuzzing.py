@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
-TARGETS = ("probe", "qcow2", "gpt", "pack", "manifest", "chunk", "nbd")
+TARGETS = ("probe", "qcow2", "vdi", "vhd", "vmdk", "gpt", "pack", "manifest", "chunk", "nbd")
 SECONDS = 1
 
 
