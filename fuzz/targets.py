@@ -137,7 +137,5 @@ def nbd(data: bytes) -> None:
     assert client.answered <= 18 + 106 * (len(data) // 16)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each
-    for each in (probe, qcow2, vdi, vhd, vhdx, vmdk, gpt, pack, manifest, chunk, nbd)
-}
+_TARGETS = (probe, qcow2, vdi, vhd, vhdx, vmdk, gpt, pack, manifest, chunk, nbd)
+TARGETS: dict[str, Callable[[bytes], None]] = {each.__name__: each for each in _TARGETS}
