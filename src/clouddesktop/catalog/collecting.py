@@ -182,7 +182,7 @@ def drop_dead_chunks(
     Returns:
         The judgements that were carried out: others are of packs that somebody came to need since.
     """
-    valid = [each for each in judgements if _still_holds(connection, each.pack, examined)]
+    valid = [each for each in judgements if _still_holds(connection, each, examined)]
     for each in valid:
         _delete_chunks(connection, each)
     numbers = [each.pack.number for each in valid]
@@ -210,7 +210,7 @@ def replace_packs(
         The judgements that were carried out; delete the blobs of their packs afterwards. When there
         are none, the new pack is not in the index, and its blob is to be deleted.
     """
-    valid = [each for each in judgements if _still_holds(connection, each.pack, examined)]
+    valid = [each for each in judgements if _still_holds(connection, each, examined)]
     if not valid:
         return []
     old = [each.pack.number for each in valid]
@@ -269,20 +269,24 @@ def _move_chunks(
         )
 
 
-def _still_holds(connection: sa.Connection, pack: Pack, examined: Collection[Digest]) -> bool:
+def _still_holds(
+    connection: sa.Connection, judgement: Judgement, examined: Collection[Digest]
+) -> bool:
     """See that a judgement is as good as when it was made.
 
     A chunk can have come to life since in one way only: a copy has shared it. Then that copy pins
     the pack, or has been published, and its content lists it. Contents that have gone since only
-    make more chunks dead.
+    make more chunks dead. Where all chunks were found live, other contents change nothing.
     """
+    pack = judgement.pack
     is_there = connection.scalar(
         sa.select(sa.literal(value=True)).where(
             packs.c.number == pack.number, packs.c.id == pack.id, ~_is_pinned()
         )
     )
-    return bool(is_there) and all(
-        each in examined for each in list_contents_of_pack(connection, pack.number)
+    return bool(is_there) and (
+        not judgement.dead
+        or all(each in examined for each in list_contents_of_pack(connection, pack.number))
     )
 
 

@@ -53,6 +53,15 @@ def test_nothing_goes_while_all_is_needed(folder: Folderful) -> None:
     check_whole(folder, one="abcd0efgh", two="abcdijkl")
 
 
+def test_a_pack_that_many_need_is_looked_into_once(folder: Folderful) -> None:
+    """One content proves that all of it is live; the others need not be read to call it clean."""
+    for name in ("one", "two", "three"):
+        folder.copy(name, "abcd" + name)
+    assert folder.collect()["packs_left"] == 0
+    report = folder.collect()
+    assert (report["packs_examined"], report["packs_left"]) == (0, 0)
+
+
 def test_a_deleted_image_takes_all_that_is_its_own(folder: Folderful) -> None:
     """Its manifest and packs go; an empty store is left after the last one."""
     folder.copy("one", "abcdefgh")
