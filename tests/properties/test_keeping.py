@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from clouddesktop.catalog import copies, keeper_runs, tables
-from clouddesktop.catalog.copies import CopyRun, RunReplacedError, is_range_recorded
-from clouddesktop.catalog.keeper_runs import KeeperRunReplacedError
-from clouddesktop.errors import Code, Failure
+from clouddesktop.catalog.copies import CopyRun, is_range_recorded
+from clouddesktop.errors import AbortedError, Code, Failure
 from clouddesktop.keeping.stats import StoreMeter
 from clouddesktop.model.keeping import RunState
 from clouddesktop.store.codec import digest_of
@@ -130,8 +129,8 @@ class Keeping(RuleBasedStateMachine):
         self.plan = plan
         try:
             yield
-        except (RunReplacedError, KeeperRunReplacedError):
-            assert plan, "only what happened in between replaces a run"
+        except AbortedError:
+            assert plan, "only what happened in between replaces a run, or takes its chunks"
         except Crash:
             self.folder.close()
             self.folder = self.opened()
