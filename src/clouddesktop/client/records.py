@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from google.protobuf import empty_pb2  # noqa: F401  (the response of deletions, to be found by name)
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
