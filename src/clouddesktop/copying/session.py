@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Self
 
 from clouddesktop.catalog.copies import RunReplacedError
-from clouddesktop.disk.file import LocalFile
+from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.source.folder import SourceFile
+from clouddesktop.source.remote import RemoteFile
 
 
 class CopySession:
@@ -58,7 +59,7 @@ class CopySession:
                 with ExitStack() as stack:
                     file = stack.enter_context(self._sources.open_file(self._compute_image))
                     disk = stack.enter_context(
-                        open_disk(LocalFile(file.fd), readers=self._readers, sandbox=self._sandbox)
+                        open_disk(_to_disk_file(file), readers=self._readers, sandbox=self._sandbox)
                     )
                     self._stack = stack.pop_all()
                 self._opened = file, disk
@@ -87,3 +88,11 @@ class CopySession:
     def _close_unused(self) -> None:
         if self._is_over and not self._users:
             self._stack.close()
+
+
+def _to_disk_file(file: SourceFile) -> DiskFile:
+    if isinstance(file, RemoteFile):
+        return file
+    if file.fd is None:
+        raise TypeError(f"{file} gives neither a descriptor nor bytes.")
+    return LocalFile(file.fd)

@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import structlog
 
 from clouddesktop.catalog.scrubbing import Original
-from clouddesktop.disk.file import LocalFile
+from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.errors import CloudDesktopError
 from clouddesktop.ids import Digest
 from clouddesktop.model.manifest import CHUNK_SIZE, Manifest, chunk_length
+from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.source.remote import RemoteFile
 from clouddesktop.store.codec import digest_of, is_zero
 
 _READ_AT_ONCE = 32
@@ -41,11 +43,19 @@ def open_original(
         try:
             file = stack.enter_context(sources.open_file(image))
             file.check_unchanged(original.fingerprint)
-            disk = stack.enter_context(open_disk(LocalFile(file.fd), readers=1, sandbox=sandbox))
+            disk = stack.enter_context(open_disk(_to_disk_file(file), readers=1, sandbox=sandbox))
         except CloudDesktopError as error:
             why = error.message
             _log.info("original is of no use", source=image.source, file=image.location, why=why)
         yield disk
+
+
+def _to_disk_file(file: SourceFile) -> DiskFile:
+    if isinstance(file, RemoteFile):
+        return file
+    if file.fd is None:
+        raise TypeError(f"{file} gives neither a descriptor nor bytes.")
+    return LocalFile(file.fd)
 
 
 def read_chunk(disk: Disk, *, number: int, digest: Digest, chunk_size: int) -> bytes | None:

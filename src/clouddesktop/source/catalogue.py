@@ -9,16 +9,18 @@ from urllib.parse import unquote, urlsplit
 
 from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnimplementedError
 from clouddesktop.model.image import ComputeImage
-from clouddesktop.source.fingerprint import Fingerprint
-from clouddesktop.source.folder import AmbiguousComputeImageError, FolderSource, SourceFile
+from clouddesktop.source.base import AmbiguousComputeImageError, Mark, Source, SourceFile
+from clouddesktop.source.folder import FolderSource
+from clouddesktop.source.https import HttpsSource
 
-_LATER = frozenset({"s3", "https", "glance+https"})
+_LATER = frozenset({"s3", "glance+https"})
+_STALL_SECONDS = 30.0
 
 
 class SourceCatalogue:
     """All sources of one server, by name."""
 
-    def __init__(self, sources: Sequence[FolderSource]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         """Serve the images of these sources.
 
         Raises:
@@ -51,23 +53,33 @@ class SourceCatalogue:
             )
         return found[0]
 
-    def fingerprint(self, image: ComputeImage) -> Fingerprint:
-        """Take the fingerprint of an image, as FolderSource.fingerprint does."""
+    def fingerprint(self, image: ComputeImage) -> Mark:
+        """Take the fingerprint of an image, as Source.fingerprint does."""
         return self._source_of(image).fingerprint(image)
 
     def open_file(self, image: ComputeImage) -> AbstractContextManager[SourceFile]:
-        """Open an image's file, as FolderSource.open_file does."""
+        """Open an image's file, as Source.open_file does."""
         return self._source_of(image).open_file(image)
 
-    def _source_of(self, image: ComputeImage) -> FolderSource:
+    def _source_of(self, image: ComputeImage) -> Source:
         source = self._sources.get(image.source)
         if source is None:  # a copy outlives the configuration that it was started under
             raise NotFoundError.of_resource("Image", image.id)
         return source
 
 
-def parse_source(*, name: str, url: str, folder_id: str) -> FolderSource:
+def parse_source(
+    *,
+    name: str,
+    url: str,
+    folder_id: str,
+    ca_file: Path | None = None,
+    stall_seconds: float = _STALL_SECONDS,
+) -> Source:
     """Make a source from its setting.
+
+    `ca_file` has further authorities that servers' certificates may come from; a transfer that
+    gives nothing for `stall_seconds` is cut.
 
     Raises:
         InvalidArgumentError: the URL is none, or not of a folder that is there.
@@ -78,6 +90,14 @@ def parse_source(*, name: str, url: str, folder_id: str) -> FolderSource:
         raise UnimplementedError(
             f"The source {name} is of the kind {parts.scheme}, which is not served yet.",
             remedy="Bring the images into a folder and use file:///DIR.",
+        )
+    if parts.scheme in ("https", "http"):
+        return HttpsSource(
+            name=name,
+            folder_id=folder_id,
+            url=url,
+            ca_file=None if ca_file is None else str(ca_file),
+            stall_seconds=stall_seconds,
         )
     path = Path(unquote(parts.path))
     is_local = parts.scheme == "file" and parts.netloc in ("", "localhost") and path.is_absolute()

@@ -10,42 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clouddesktop.errors import (
-    AbortedError,
-    FailedPreconditionError,
-    NotFoundError,
-    UnavailableError,
-)
+from clouddesktop.errors import NotFoundError, UnavailableError
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.source.base import (
+    SourceChangedError,
+    SourceUnreadableError,
+    SourceUnsafeError,
+    find_only,
+)
 from clouddesktop.source.fingerprint import SETTLED_SECONDS, Fingerprint
 from clouddesktop.source.naming import find_image_id
 
 
-class SourceUnreadableError(FailedPreconditionError):
-    """The server's user may not read a file or folder of the source."""
-
-    reason = "SOURCE_UNREADABLE"
-
-
-class SourceUnsafeError(FailedPreconditionError):
-    """The compute image is a link that leads out of its source, or is no regular file."""
-
-    reason = "SOURCE_UNSAFE"
-
-
-class SourceChangedError(AbortedError):
-    """The compute image is not what it was when the copy began; nothing was published."""
-
-    reason = "SOURCE_CHANGED"
-
-
-class AmbiguousComputeImageError(FailedPreconditionError):
-    """Two files claim one id."""
-
-    reason = "AMBIGUOUS_COMPUTE_IMAGE"
-
-
-class SourceFile:
+class FolderFile:
     """An open file of a compute image, and the fingerprint that it had when it was opened."""
 
     def __init__(self, *, fd: int, image: ComputeImage, folder: FolderSource) -> None:
@@ -98,16 +75,7 @@ class FolderSource:
             AmbiguousComputeImageError: several files have that id.
             UnavailableError, SourceUnreadableError: the folder cannot be listed.
         """
-        found = [each for each in self._scan() if each.id == image_id]
-        if len(found) > 1:
-            names = " and ".join(each.location for each in found)
-            raise AmbiguousComputeImageError(
-                f"Several files in the source {self.name} are "
-                f"the compute image {image_id}: {names}.",
-                remedy="Rename or remove all but one of them.",
-                facts={"source": self.name, "image_id": image_id, "files": names},
-            )
-        return found[0] if found else None
+        return find_only(self.name, image_id, self.iter_compute_images())
 
     def iter_compute_images(self) -> Iterator[ComputeImage]:
         """List the images by id; files that share an id each come, by name."""
@@ -124,7 +92,7 @@ class FolderSource:
             return Fingerprint.of_status(os.fstat(located))
 
     @contextmanager
-    def open_file(self, image: ComputeImage) -> Iterator[SourceFile]:
+    def open_file(self, image: ComputeImage) -> Iterator[FolderFile]:
         """Open an image's file for reading.
 
         Raises:
@@ -137,7 +105,7 @@ class FolderSource:
             # The very file that was looked at, whatever its name stands for by now.
             fd = os.open(f"/proc/self/fd/{located}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            yield SourceFile(fd=fd, image=image, folder=self)
+            yield FolderFile(fd=fd, image=image, folder=self)
         finally:
             os.close(fd)
 

@@ -41,6 +41,7 @@ def test_the_last_reader_closes_the_file_of_a_run_that_is_over(session: CopySess
     with session.reading() as (file, disk):
         with session:
             pass
+        assert file.fd is not None
         os.fstat(file.fd)
         disk.read_into(0, memoryview(bytearray(1024)))
         descriptor = file.fd

@@ -13,13 +13,13 @@ import pytest
 
 from clouddesktop.errors import CloudDesktopError, NotFoundError, UnavailableError
 from clouddesktop.model.image import ComputeImage
-from clouddesktop.source.folder import (
+from clouddesktop.source.base import (
     AmbiguousComputeImageError,
-    FolderSource,
     SourceChangedError,
     SourceUnreadableError,
     SourceUnsafeError,
 )
+from clouddesktop.source.folder import FolderSource
 
 NOBODY = 65534
 

@@ -1,0 +1,145 @@
+"""A file on another machine, read in place: blocks, several requests in flight, some read ahead.
+
+    read_into -> blocks of 2 MiB -> in memory? else asked for, with those that will come next
+                                        -> RangeReader.fetch, in threads
+
+Memory is bounded by the blocks that are kept and those in flight.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol, Self
+
+from clouddesktop.model.manifest import Extent
+from clouddesktop.source.base import Mark
+
+BLOCK_SIZE = 2 << 20
+_KEPT_BLOCKS = 24
+_AHEAD = 4
+"""Blocks that are asked for before they are needed, behind each place that is read in order."""
+_STREAMS = 8
+"""Places that are read in order at a time, as far as is remembered."""
+
+
+class RangeReader(Protocol):
+    """Gives ranges of one file that does not change, or else says that it did. Thread-safe."""
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Give exactly these bytes; retries what may pass.
+
+        Raises:
+            SourceChangedError: the file is not what it was when it was opened.
+            CloudDesktopError: it cannot be had.
+        """
+
+
+class RemoteFile:
+    """An open file on another machine; a context manager. Thread-safe."""
+
+    fd = None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        size: int,
+        fingerprint: Mark,
+        reader: RangeReader,
+        check: Callable[[str], None],
+        requests: int,
+    ) -> None:
+        """Read by `reader`, up to `requests` at a time; `check` is what `check_unchanged` does."""
+        self.name = name
+        self.size = size
+        self._fingerprint = fingerprint
+        self._reader = reader
+        self._check = check
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._expected: OrderedDict[int, None] = OrderedDict()  # blocks that go on a stream
+        self._threads = ThreadPoolExecutor(requests, thread_name_prefix="fetch")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def fingerprint(self) -> Mark:
+        return self._fingerprint
+
+    def settle(self) -> Mark:
+        """Give the fingerprint: the other server's clock is not ours to wait for."""
+        return self._fingerprint
+
+    def check_unchanged(self, expected: str) -> None:
+        """Do as `SourceFile.check_unchanged`."""
+        self._check(expected)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = max(0, min(length, self.size - offset))
+        buffer = bytearray(length)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        end = offset + len(buffer)
+        if offset < 0 or end > self.size:
+            raise ValueError(f"Bytes {offset} to {end} are not in a file of {self.size} bytes.")
+        if not buffer:
+            return
+        numbers = range(offset // BLOCK_SIZE, -(-end // BLOCK_SIZE))
+        for number in numbers:
+            block = self._get(number).result()
+            start = number * BLOCK_SIZE
+            first, last = max(offset, start), min(end, start + len(block))
+            buffer[first - offset : last - offset] = block[first - start : last - start]
+
+    def iter_extents(self) -> Iterator[Extent]:
+        """Give the whole file: other servers do not tell of holes."""
+        if self.size:
+            yield Extent(offset=0, length=self.size)
+
+    def _get(self, number: int) -> Future[bytes]:
+        with self._lock:
+            wanted = self._ask(number)
+            is_in_order = number in self._expected or number == 0
+            self._expected.pop(number, None)
+            self._expected[number + 1] = None
+            while len(self._expected) > _STREAMS:
+                self._expected.popitem(last=False)
+            if is_in_order:
+                for each in range(number + 1, number + 1 + _AHEAD):
+                    if each * BLOCK_SIZE < self.size:
+                        self._ask(each)
+            self._forget_some(number)
+        return wanted
+
+    def _ask(self, number: int) -> Future[bytes]:
+        future = self._blocks.get(number)
+        if future is not None and not (future.done() and future.exception() is not None):
+            self._blocks.move_to_end(number)
+            return future
+        offset = number * BLOCK_SIZE
+        length = min(BLOCK_SIZE, self.size - offset)
+        future = self._threads.submit(self._reader.fetch, offset, length)
+        self._blocks[number] = future
+        return future
+
+    def _forget_some(self, wanted: int) -> None:
+        for number in list(self._blocks):
+            if len(self._blocks) <= _KEPT_BLOCKS:
+                return
+            if number != wanted and self._blocks[number].done():
+                del self._blocks[number]
