@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     source: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="NAME=URL of each place where compute images lie."
     )
+    source_ca: Path | None = Field(
+        None, description="PEM file of further authorities for the certificates of sources."
+    )
+    source_stall: float = Field(
+        30.0, gt=0, description="Seconds without a byte after which a transfer is cut."
+    )
     workers: int = Field(2, ge=1, le=64, description="Copies that run at a time in this process.")
     sandbox: Literal["required", "preferred"] = Field(
         "required", description="Whether disks that need QEMU are read where it has no sandbox."

@@ -135,7 +135,13 @@ def built(
 def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
     return SourceCatalogue(
         [
-            parse_source(name=name, url=url, folder_id=folder.id)
+            parse_source(
+                name=name,
+                url=url,
+                folder_id=folder.id,
+                ca_file=settings.source_ca,
+                stall_seconds=settings.source_stall,
+            )
             for name, url in settings.source.items()
         ]
     )

@@ -53,6 +53,21 @@ def serve(
             "may be repeated.",
         ),
     ] = None,
+    source_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Further authorities, in PEM, that the certificates of sources may come from.",
+        ),
+    ] = None,
+    source_stall: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long a transfer from a source may give nothing before it is cut and goes "
+            "on from where it was. Default: 30.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Copies that run at a time. Default: 2.")
     ] = None,
@@ -110,6 +125,8 @@ def serve(
         database=database,
         store=store,
         source=source or None,
+        source_ca=source_ca,
+        source_stall=source_stall,
         workers=workers,
         collect_after=collect_after,
         encryption_keys=encryption_keys,

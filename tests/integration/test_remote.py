@@ -1,0 +1,113 @@
+"""Copies straight from an HTTPS server, through a real clouddesktop server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+
+from clouddesktop.catalog import tables
+from clouddesktop.errors import Code
+from parts.disks import MIB, convert, random_bytes, write_raw
+from parts.inspection import Inspection
+from parts.official import OfficialClient
+from parts.server import ServerProcess
+from parts.web import WebServer, cut_body, once, serving, status
+
+SIZE = 40 * MIB
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with serving(folder, tls=tmp_path / "tls") as server:
+        yield server
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    data = {0: random_bytes(9 * MIB, seed=1), 30 * MIB: b"text " * (2 * MIB // 5)}
+    write_raw(path, size=SIZE, data=data)
+    return path
+
+
+@pytest.fixture
+def remote(make_server: Callable[..., ServerProcess], web: WebServer) -> ServerProcess:
+    options = ("--source", f"web={web.url}", "--source-ca", str(web.ca), "--source-stall", "2")
+    server = make_server(options=options)
+    server.start()
+    return server
+
+
+def copy_and_check(server: ServerProcess, raw: Path, *names: str) -> None:
+    client = OfficialClient(server.profile)
+    image_ids = []
+    for name in names:
+        operation = client.wait(client.copy(name, name).id)
+        assert operation.WhichOneof("result") == "response", operation
+        image = DesktopImage()
+        assert operation.response.Unpack(image)
+        image_ids.append(image.id)
+    assert server.stop() == 0
+    inspection = Inspection.of(server.data_dir)
+    for image_id in image_ids:
+        inspection.check_image(image_id, raw)
+    inspection.check_store()
+    inspection.close()
+
+
+def test_raw_and_qcow2_are_read_in_place(remote: ServerProcess, web: WebServer, raw: Path) -> None:
+    """Byte for byte, through faults that pass; QEMU never sees the network."""
+    (web.folder / "plain.raw").write_bytes(raw.read_bytes())
+    convert(raw, web.folder / "packed.qcow2", "-O", "qcow2", "-c", source_format="raw")
+    convert(raw, web.folder / "grown.qcow2", "-O", "qcow2", source_format="raw")
+    web.faults["/plain.raw"] = once(cut_body, at=4, times=3)
+    web.faults["/packed.qcow2"] = once(status(503), at=3, times=2)
+    copy_and_check(remote, raw, "plain", "packed", "grown")
+
+
+def test_the_same_content_is_known_by_its_etag(
+    remote: ServerProcess, web: WebServer, raw: Path
+) -> None:
+    """A second copy fetches nothing but the version."""
+    (web.folder / "disk.raw").write_bytes(raw.read_bytes())
+    client = OfficialClient(remote.profile)
+    assert client.wait(client.copy("disk", "one").id).WhichOneof("result") == "response"
+    before = web.requests["/disk.raw"]
+    assert client.copy("disk", "two").done
+    assert web.requests["/disk.raw"] == before + 1
+
+
+@pytest.mark.parametrize("fault", ["changed", "gone", "refused"])
+def test_a_copy_that_cannot_go_on_leaves_nothing(
+    remote: ServerProcess, web: WebServer, raw: Path, fault: str
+) -> None:
+    """The error says why, and image, packs and chunks are gone."""
+    path = web.folder / "disk.raw"
+    path.write_bytes(raw.read_bytes())
+
+    def change(_handler: object, number: int) -> bool:
+        if number == 6:
+            if fault == "changed":
+                path.write_bytes(raw.read_bytes()[::-1])
+            elif fault == "gone":
+                path.unlink()
+        return False
+
+    web.faults["/disk.raw"] = change if fault != "refused" else once(status(403), at=6, times=99)
+    client = OfficialClient(remote.profile)
+    operation = client.wait(client.copy("disk", "disk").id)
+    assert operation.WhichOneof("result") == "error"
+    expected = Code.FAILED_PRECONDITION if fault == "refused" else Code.ABORTED
+    assert operation.error.code == expected, operation.error
+    assert "disk.raw" in operation.error.message
+    assert remote.stop() == 0
+    inspection = Inspection.of(remote.data_dir)
+    for table in (tables.images, tables.chunks, tables.packs, tables.copy_ranges):
+        assert inspection.count(table) == 0
+    assert list(inspection.chunks.iter_packs()) == []
+    inspection.close()
