@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     source_stall: float = Field(
         30.0, gt=0, description="Seconds without a byte after which a transfer is cut."
     )
+    spool_size: int | None = Field(
+        None, ge=0, description="Bytes for unpacking files; default: what is free, less 1 GiB."
+    )
     workers: int = Field(2, ge=1, le=64, description="Copies that run at a time in this process.")
     sandbox: Literal["required", "preferred"] = Field(
         "required", description="Whether disks that need QEMU are read where it has no sandbox."

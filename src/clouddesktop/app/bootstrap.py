@@ -77,6 +77,10 @@ class DataFolder:
         return self.root / "store"
 
     @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
     def tls(self) -> Path:
         return self.root / "tls"
 

@@ -24,6 +24,7 @@ from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.delivery.export import Exports
 from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
+from clouddesktop.disk.spool import Spool
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.originals import open_original
@@ -91,6 +92,8 @@ def built(
         threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
         stack.callback(threads.shutdown, cancel_futures=True)
         threads.submit(_report_sandbox)
+        spool = Spool(folder.spool, most_bytes=settings.spool_size)
+        stack.callback(spool.close)
         workflows = WorkflowEngine(
             database_url=database.url,
             executor_id=EXECUTOR_ID,
@@ -105,6 +108,7 @@ def built(
             threads=threads,
             ranges_at_once=ranges_at_once,
             sandbox=SandboxPolicy(settings.sandbox),
+            spool=spool,
             failpoint=failpoint,
         )
         workflows.register(COPY_IMAGE, copy_workflow.run)

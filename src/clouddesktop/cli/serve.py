@@ -68,6 +68,14 @@ def serve(
             "on from where it was. Default: 30.",
         ),
     ] = None,
+    spool_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            help="How much compressed files may take in the data folder while they are unpacked. "
+            "Default: what is free there, less 1 GiB.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Copies that run at a time. Default: 2.")
     ] = None,
@@ -127,6 +135,7 @@ def serve(
         source=source or None,
         source_ca=source_ca,
         source_stall=source_stall,
+        spool_size=spool_size,
         workers=workers,
         collect_after=collect_after,
         encryption_keys=encryption_keys,

@@ -12,6 +12,7 @@ from clouddesktop.catalog.copies import RunReplacedError
 from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
+from clouddesktop.disk.spool import Spool, SpoolClosedError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -32,8 +33,10 @@ class CopySession:
         compute_image: ComputeImage,
         readers: int,
         sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
+        spool: Spool | None = None,
     ) -> None:
-        """Prepare for `readers` threads that read at a time."""
+        """Prepare for `readers` threads that read at a time; unpack into `spool`."""
+        self._spool = spool
         self._sources = sources
         self._compute_image = compute_image
         self._readers = readers
@@ -56,13 +59,7 @@ class CopySession:
             if self._is_over:
                 raise RunReplacedError("The run is over: its source is closed.")
             if self._opened is None:
-                with ExitStack() as stack:
-                    file = stack.enter_context(self._sources.open_file(self._compute_image))
-                    disk = stack.enter_context(
-                        open_disk(_to_disk_file(file), readers=self._readers, sandbox=self._sandbox)
-                    )
-                    self._stack = stack.pop_all()
-                self._opened = file, disk
+                self._opened = self._open()
             opened = self._opened
             self._users += 1
         try:
@@ -71,6 +68,22 @@ class CopySession:
             with self._lock:
                 self._users -= 1
                 self._close_unused()
+
+    def _open(self) -> tuple[SourceFile, Disk]:
+        with ExitStack() as stack:
+            file = stack.enter_context(self._sources.open_file(self._compute_image))
+            opening = open_disk(
+                _to_disk_file(file),
+                readers=self._readers,
+                sandbox=self._sandbox,
+                spool=self._spool,
+            )
+            try:
+                disk = stack.enter_context(opening)
+            except SpoolClosedError as error:
+                raise RunReplacedError("The server stops while it unpacks.") from error
+            self._stack = stack.pop_all()
+        return file, disk
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
 from clouddesktop.disk.sandbox import SandboxPolicy
+from clouddesktop.disk.spool import Spool
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
@@ -41,6 +42,7 @@ class CopyWorkflow:
         threads: Executor,
         ranges_at_once: int,
         sandbox: SandboxPolicy,
+        spool: Spool,
         failpoint: Callable[[str], None],
     ) -> None:
         self._database = database
@@ -50,6 +52,7 @@ class CopyWorkflow:
         self._threads = threads
         self._ranges_at_once = ranges_at_once
         self._sandbox = sandbox
+        self._spool = spool
         self._failpoint = failpoint
 
     async def run(self, steps: Steps, operation_id: str) -> None:
@@ -70,6 +73,7 @@ class CopyWorkflow:
             compute_image=run.compute_image,
             readers=self._ranges_at_once,
             sandbox=self._sandbox,
+            spool=self._spool,
         ) as session:
             stages = CopyStages(
                 run=run,

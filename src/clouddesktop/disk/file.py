@@ -51,9 +51,11 @@ class DiskFile(Protocol):
 class LocalFile:
     """A file of this machine. The descriptor stays the caller's and has to stay open."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, name: str | None = None) -> None:
+        """Call it `name`, or what it is called in its folder."""
         self._fd = fd
-        self._name = Path(f"/proc/self/fd/{fd}").readlink().name.removesuffix(" (deleted)")
+        link = Path(f"/proc/self/fd/{fd}").readlink()
+        self._name = name or link.name.removesuffix(" (deleted)")
         self._size = os.fstat(fd).st_size
 
     @property

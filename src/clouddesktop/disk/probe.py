@@ -20,6 +20,7 @@ from clouddesktop.disk.errors import (
 )
 from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.structure import CONVERT, FLATTEN
+from clouddesktop.disk.unpack import find_compression
 from clouddesktop.disk.vhd import COOKIE, is_fixed_vhd
 
 PROBE_SIZE = 2 << 20
@@ -54,13 +55,6 @@ _UNSERVED = {
 _AS_RAW = frozenset({"raw", "gpt", "iso"})
 """What is read byte by byte as it lies: no program interprets its content on our side, so that the
 inspector's checks of partition tables (hybrid ones fail them) are not a matter of safety here."""
-
-_COMPRESSIONS = {
-    b"\x1f\x8b\x08": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-}
 
 _NAMES = {"qed": "QED", "luks": "LUKS"}
 
@@ -177,14 +171,13 @@ def _has_known_features(file: DiskFile) -> bool:
 
 
 def _refuse_compressed(file: DiskFile) -> None:
-    head = file.read_at(0, 8)
-    for magic, compression in _COMPRESSIONS.items():
-        if head.startswith(magic):
-            raise UnsupportedDiskError(
-                f"The disk {file.name} is compressed with {compression}, which is not served yet.",
-                remedy="Decompress the file and copy that.",
-                facts={"file": file.name, "format": compression},
-            )
+    compression = find_compression(file)
+    if compression is not None:
+        raise UnsupportedDiskError(
+            f"The disk {file.name} is compressed with {compression} more than once.",
+            remedy="Decompress the file and copy that.",
+            facts={"file": file.name, "format": compression},
+        )
 
 
 def _refuse_disguised(file: DiskFile) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from clouddesktop.disk.errors import UnsupportedDiskError
@@ -13,6 +13,9 @@ from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.raw import RawDisk
 from clouddesktop.disk.sandbox import SandboxPolicy
+from clouddesktop.disk.spool import Spool
+from clouddesktop.disk.structure import unsupported
+from clouddesktop.disk.unpack import find_compression, name_without_ending, unpack
 from clouddesktop.disk.vdi import check_vdi
 from clouddesktop.disk.vhd import check_vhd
 from clouddesktop.disk.vhdx import check_vhdx
@@ -55,17 +58,36 @@ _CHECKS = {
 
 @contextmanager
 def open_disk(
-    file: DiskFile, *, readers: int, sandbox: SandboxPolicy = SandboxPolicy.REQUIRED
+    file: DiskFile,
+    *,
+    readers: int,
+    spool: Spool | None = None,
+    sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
 ) -> Iterator[Disk]:
     """Open the disk in a file, once it is found safe and whole.
 
-    `readers` threads can read at a time without waiting for each other. The file stays the
-    caller's and has to stay open. Whatever was started is gone at the end, also after an error.
+    A compressed file is unpacked into `spool` first, or refused without one. `readers` threads can
+    read at a time without waiting for each other. The file stays the caller's and has to stay open.
+    Whatever was started is gone at the end, also after an error.
 
     Raises:
         UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
+        SpoolFullError: there is no room to unpack it.
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
+    with ExitStack() as stack:
+        compression = find_compression(file)
+        if compression is not None:
+            if spool is None:
+                raise unsupported(file, "is compressed", remedy="Unpack it and copy that.")
+            name = name_without_ending(file.name)
+            spool_file = stack.enter_context(spool.open_file(name))
+            file = unpack(file, compression, spool_file)
+        yield stack.enter_context(_open_plain(file, readers=readers, sandbox=sandbox))
+
+
+@contextmanager
+def _open_plain(file: DiskFile, *, readers: int, sandbox: SandboxPolicy) -> Iterator[Disk]:
     found = probe_disk(file)
     options: dict[str, str] = {}
     if found is DiskFormat.RAW:

@@ -1,0 +1,146 @@
+"""Scratch files for what cannot be read where it lies: nameless, bounded, gone with their use.
+
+A file never has a name (O_TMPFILE), so nothing of it survives a crash. Its zeros are holes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clouddesktop.disk.file import LocalFile
+from clouddesktop.errors import AbortedError, ResourceExhaustedError
+
+_STEP = 64 << 10
+"""Bytes that are a hole if they are all zero."""
+
+_RESERVE = 1 << 30
+"""Bytes that stay free on the disk, which the database and the store may share."""
+
+_ZEROS = bytes(_STEP)
+
+
+class SpoolFullError(ResourceExhaustedError):
+    """There is no room to unpack a file; the space that it took is free again."""
+
+    reason = "SPOOL_FULL"
+
+
+class SpoolClosedError(AbortedError):
+    """The server stops: what was being unpacked is unpacked again by the next one."""
+
+    reason = "SPOOL_CLOSED"
+
+
+class Spool:
+    """The scratch files of one server, bounded together. Thread-safe."""
+
+    def __init__(self, folder: Path, *, most_bytes: int | None = None) -> None:
+        """Keep files in `folder`, made when it is first needed; `most_bytes` in all of them.
+
+        Without a bound, what the disk has free is used, less 1 GiB.
+        """
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._used = 0
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def open_file(self, name: str) -> Iterator[SpoolFile]:
+        """Open an empty file, which people know as `name`; its space is free at the end."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = SpoolFile(spool=self, fd=fd, name=name)
+        try:
+            yield file
+        finally:
+            os.close(fd)
+            self._give_back(file.used)
+
+    def close(self) -> None:
+        """Make all writing end; what is written already can still be read."""
+        self._is_closed = True
+
+    def check_open(self) -> None:
+        """Raise SpoolClosedError once it is closed."""
+        if self._is_closed:
+            raise SpoolClosedError("The server stops.")
+
+    def take(self, size: int, name: str) -> None:
+        """Count bytes before they are written.
+
+        Raises:
+            SpoolFullError: there is no room for them.
+        """
+        with self._lock:
+            if self._most_bytes is not None:
+                has_room = self._used + size <= self._most_bytes
+            else:
+                has_room = shutil.disk_usage(self._folder).free - size >= _RESERVE
+            if not has_room:
+                raise _full(self._folder, name)
+            self._used += size
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._used -= size
+
+
+class SpoolFile:
+    """A file that is written once, from its start to its end, and then read."""
+
+    def __init__(self, *, spool: Spool, fd: int, name: str) -> None:
+        self.used = 0
+        self._spool = spool
+        self._fd = fd
+        self._name = name
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes.
+
+        Raises:
+            SpoolFullError: there is no room for them.
+        """
+        self._spool.check_open()
+        view = memoryview(data)
+        while view:
+            # Steps are aligned in the file, so that zeros become holes whatever comes in.
+            piece = view[: _STEP - self._size % _STEP]
+            if not _ZEROS.startswith(piece):
+                self._write_piece(piece)
+            self._size += len(piece)
+            view = view[len(piece) :]
+
+    def finish(self) -> LocalFile:
+        """Give the whole file for reading; its descriptor is valid as long as the spool file."""
+        os.ftruncate(self._fd, self._size)
+        return LocalFile(self._fd, name=self._name)
+
+    def _write_piece(self, piece: memoryview) -> None:
+        self._spool.take(len(piece), self._name)
+        self.used += len(piece)
+        offset = self._size
+        while piece:
+            try:
+                written = os.pwrite(self._fd, piece, offset)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise _full(Path(f"/proc/self/fd/{self._fd}").readlink(), self._name) from error
+                raise
+            piece, offset = piece[written:], offset + written
+
+
+def _full(folder: Path, name: str) -> SpoolFullError:
+    return SpoolFullError(
+        f"There is no room to unpack {name} in {folder}.",
+        remedy="Free some space there or raise the setting spool_size; or unpack the file yourself "
+        "and copy that.",
+        facts={"file": name},
+    )

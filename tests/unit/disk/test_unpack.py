@@ -1,0 +1,173 @@
+"""Compressed files, unpacked in bounds, and the scratch files that they are unpacked into."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import resource
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clouddesktop.disk import unpack as unpacking
+from clouddesktop.disk.errors import (
+    DamagedDiskError,
+    DiskBombError,
+    UnsafeDiskError,
+    UnsupportedDiskError,
+)
+from clouddesktop.disk.file import LocalFile
+from clouddesktop.disk.reader import open_disk
+from clouddesktop.disk.spool import Spool, SpoolClosedError, SpoolFullError
+from parts.disk_files import MemoryFile
+from parts.disks import MIB, random_bytes
+from strategies import DiskLayout, build_qcow2, build_raw, disk_layouts, qcow_options
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": lambda data: gzip.compress(data, mtime=0),
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "zst": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),
+    "bz2": bz2.compress,
+}
+CONTENT = random_bytes(300_000, seed=4) + bytes(500_000) + b"text " * 40_000
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", most_bytes=1 << 30)
+
+
+def read(content: bytes, spool: Spool | None, *, name: str = "disk.raw.gz") -> bytes:
+    with open_disk(MemoryFile(content, name=name), readers=1, spool=spool) as disk:
+        whole = bytearray(disk.size)
+        for extent in disk.iter_extents():
+            disk.read_into(extent.offset, memoryview(whole)[extent.offset : extent.end])
+        return bytes(whole)
+
+
+def padded(content: bytes) -> bytes:
+    return content.ljust(-(-len(content) // 512) * 512, b"\0")
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+@pytest.mark.parametrize("members", [1, 3])
+def test_what_was_packed_comes_out(spool: Spool, kind: str, members: int) -> None:
+    """Of any number of members, from a file that lies anywhere."""
+    packed = COMPRESSORS[kind](CONTENT) * members
+    assert read(packed, spool) == padded(CONTENT * members)
+
+
+@settings(max_examples=20)
+@given(layout=disk_layouts(), options=qcow_options(), kind=st.sampled_from(sorted(COMPRESSORS)))
+def test_disks_inside_are_read_as_without(layout: DiskLayout, options: object, kind: str) -> None:
+    """Raw and qcow2, whatever the compression."""
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder) / "spool", most_bytes=1 << 30)
+        raw = build_raw(Path(folder) / "disk.raw", layout)
+        assert read(COMPRESSORS[kind](raw.read_bytes()), spool) == padded(raw.read_bytes())
+        qcow2 = build_qcow2(Path(folder) / "disk.qcow2", layout, options)  # type: ignore[arg-type]
+        fd = os.open(qcow2, os.O_RDONLY)
+        with open_disk(LocalFile(fd), readers=1) as disk:
+            expected = bytearray(disk.size)
+            disk.read_into(0, memoryview(expected))
+        os.close(fd)
+        assert read(COMPRESSORS[kind](qcow2.read_bytes()), spool) == expected
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_a_truncated_file_is_damaged_wherever_it_ends(spool: Spool, kind: str) -> None:
+    """Also within its checksum at the end."""
+    packed = COMPRESSORS[kind](CONTENT)
+    for end in (8, len(packed) // 2, len(packed) - 20, len(packed) - 1):
+        with pytest.raises(DamagedDiskError, match=r"disk\.raw\.gz cannot be unpacked"):
+            read(packed[:end], spool)
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_changed_bytes_are_damage(spool: Spool, kind: str) -> None:
+    """Every one of the formats has a checksum."""
+    packed = bytearray(COMPRESSORS[kind](CONTENT))
+    packed[len(packed) // 3] ^= 0x40
+    with pytest.raises(DamagedDiskError):
+        read(bytes(packed), spool)
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_what_follows_the_end_is_damage(spool: Spool, kind: str) -> None:
+    """Nobody knows what it is for. Zeros are padding, where the format allows it."""
+    packed = COMPRESSORS[kind](CONTENT)
+    with pytest.raises(DamagedDiskError):
+        read(packed + b"garbage of some length", spool)
+    if kind != "zst":
+        assert read(packed + bytes(1024), spool) == padded(CONTENT)
+
+
+def test_archives_in_archives_are_refused(spool: Spool) -> None:
+    """One level is unpacked."""
+    with pytest.raises(UnsupportedDiskError, match="more than once"):
+        read(gzip.compress(bz2.compress(CONTENT)), spool)
+
+
+def test_without_room_to_unpack_it_is_refused() -> None:
+    with pytest.raises(UnsupportedDiskError, match="is compressed"):
+        read(gzip.compress(CONTENT), None)
+
+
+def test_an_unsafe_disk_inside_is_unsafe(spool: Spool) -> None:
+    """What comes out is looked at as any file is, under its own name."""
+    header = b"QFI\xfb\0\0\0\3" + (1 << 20).to_bytes(8) + bytes(496)
+    with pytest.raises(UnsafeDiskError, match=r"disk\.raw "):
+        read(gzip.compress(header), spool)
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_bombs_are_cut(
+    spool: Spool, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By what comes out of how little, in little memory and no space."""
+    monkeypatch.setattr(unpacking, "_FREE_OUTPUT", 32 * MIB)
+    monkeypatch.setattr(unpacking, "_MOST_RATIO", 10)
+    packed = COMPRESSORS[kind](bytes(64 * MIB)) * 4
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DiskBombError, match="unpacks to more than"):
+        read(packed, spool)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_zstd_window_is_bounded(spool: Spool) -> None:
+    """A frame may ask for terabytes."""
+    with pytest.raises(DamagedDiskError):
+        read(b"\x28\xb5\x2f\xfd\x00\xff" + b"\xff" * 4000, spool)
+
+
+def test_zeros_take_no_space_and_all_space_comes_back(tmp_path: Path) -> None:
+    """A gigabyte of zeros fits into a small spool; two files share its bound."""
+    small = Spool(tmp_path / "spool", most_bytes=MIB)
+    assert read(gzip.compress(bytes(64 * MIB)), small) == bytes(64 * MIB)
+    data = random_bytes(MIB - 1000, seed=1)
+    for _ in range(3):
+        assert read(gzip.compress(data), small) == padded(data)
+    with small.open_file("a") as first, small.open_file("b") as second:
+        first.write(data)
+        with pytest.raises(SpoolFullError, match="no room to unpack b") as caught:
+            second.write(data)
+        assert "spool_size" in caught.value.remedy
+    with pytest.raises(SpoolFullError):
+        read(gzip.compress(random_bytes(2 * MIB, seed=1)), small)
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_closed_spool_ends_unpacking(spool: Spool) -> None:
+    """So that a server can stop in the middle of a long one."""
+    spool.close()
+    with pytest.raises(SpoolClosedError):
+        read(gzip.compress(CONTENT), spool)
