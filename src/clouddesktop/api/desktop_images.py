@@ -24,13 +24,16 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import find_verified_at, get_image, list_images
 from clouddesktop.copying.start import CopyRequest, CopyStarter
-from clouddesktop.errors import UnimplementedError
+from clouddesktop.errors import FieldViolation, InvalidArgumentError, UnimplementedError
 from clouddesktop.keeping.deletion import Deletions
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import IdempotencyKey
 
 VERIFIED_AT_KEY = "x-image-verified-at"
 """Trailing metadata of Get: when a scrub last found all of the image right, RFC 3339."""
+
+CHECKSUM_KEY = "x-clouddesktop-checksum"
 
 _MOST_PAGE_BYTES = 3 << 20
 """A page ends here, whatever was asked for: clients take 4 MiB in a message by default."""
@@ -60,6 +63,7 @@ class DesktopImageServicer:
                 compute_image_id=request.image_id,
                 labels=dict(request.labels),
                 description=request.description,
+                checksum=_checksum_of(call),
             ),
             subject=call.subject,
             idempotency=_idempotency_of(request, call),
@@ -130,4 +134,17 @@ def _idempotency_of(request: Message, call: Call) -> IdempotencyKey | None:
         return None
     digest = hashlib.sha256(call.method.path.encode() + b"\0")
     digest.update(request.SerializeToString(deterministic=True))
+    digest.update((call.find_metadata(CHECKSUM_KEY) or "").encode())
     return IdempotencyKey(key=call.idempotency_key, request_digest=digest.digest())
+
+
+def _checksum_of(call: Call) -> Checksum | None:
+    """Read the metadata `x-clouddesktop-checksum`, an addition of ours to the public API."""
+    text = call.find_metadata(CHECKSUM_KEY)
+    if text is None:
+        return None
+    try:
+        return Checksum.parse(text)
+    except ValueError as error:
+        violation = FieldViolation(field=CHECKSUM_KEY, description=str(error))
+        raise InvalidArgumentError.of_fields([violation]) from error

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import sqlite
 
 from clouddesktop.catalog.tables import known_contents, manifests
 from clouddesktop.ids import Digest, to_digest
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 
 
@@ -22,12 +23,18 @@ class KnownContent:
 
 
 def find_known_content(
-    connection: sa.Connection, *, compute_image: ComputeImage, fingerprint: str
+    connection: sa.Connection,
+    *,
+    compute_image: ComputeImage,
+    fingerprint: str,
+    checksum: Checksum | None = None,
 ) -> KnownContent | None:
     """Find the content of a source's file that has not changed since it was last copied.
 
+    With a checksum only one that was found to have it.
     One that is damaged does not count: copying it again is what repairs it.
     """
+    wanted = () if checksum is None else (known_contents.c.checksum == checksum.to_text(),)
     row = connection.execute(
         sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
         .join(known_contents, known_contents.c.manifest == manifests.c.digest)
@@ -36,6 +43,7 @@ def find_known_content(
             known_contents.c.location == compute_image.location,
             known_contents.c.fingerprint == fingerprint,
             manifests.c.damage.is_(None),
+            *wanted,
         )
     ).one_or_none()
     if row is None:
@@ -46,18 +54,28 @@ def find_known_content(
 
 
 def remember_content(
-    connection: sa.Connection, *, compute_image: ComputeImage, fingerprint: str, manifest: Digest
+    connection: sa.Connection,
+    *,
+    compute_image: ComputeImage,
+    fingerprint: str,
+    manifest: Digest,
+    checksum: Checksum | None = None,
 ) -> None:
-    """Note that a source's file, as long as it has this fingerprint, holds this content."""
+    """Note that a source's file, as long as it has this fingerprint, holds this content.
+
+    `checksum` is what the file was found to have, if that was looked at.
+    """
+    verified = None if checksum is None else checksum.to_text()
     statement = sqlite.insert(known_contents).values(
         source=compute_image.source,
         location=compute_image.location,
         fingerprint=fingerprint,
         manifest=manifest,
+        checksum=verified,
     )
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["source", "location"],
-            set_={"fingerprint": fingerprint, "manifest": manifest},
+            set_={"fingerprint": fingerprint, "manifest": manifest, "checksum": verified},
         )
     )

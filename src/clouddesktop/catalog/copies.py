@@ -32,6 +32,7 @@ from clouddesktop.catalog.tables import (
 )
 from clouddesktop.errors import AbortedError, Failure
 from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
 from clouddesktop.model.operation import Phase
 from clouddesktop.store.packs import PackEntry
@@ -64,6 +65,7 @@ class CopyRun:
     epoch: int
     attempts: int
     failed: bool
+    checksum: Checksum | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ def begin_run(connection: sa.Connection, operation_id: str) -> CopyRun | None:
         epoch=row.epoch,
         attempts=row.attempts,
         failed=row.failure is not None,
+        checksum=None if row.checksum is None else Checksum.parse(row.checksum),
     )
 
 
@@ -260,6 +263,7 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
             compute_image=run.compute_image,
             fingerprint=source.fingerprint,
             manifest=manifest,
+            checksum=run.checksum,
         )
     _forget_run(connection, run)
     return image

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from clouddesktop.catalog.tables import idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import to_digest
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.operation import (
     IdempotencyKey,
@@ -46,9 +47,13 @@ def add_operation(
     operation: Operation,
     *,
     compute_image: ComputeImage | None = None,
+    checksum: Checksum | None = None,
     workflow_id: str | None = None,
 ) -> None:
-    """Insert an operation; of a copy from `compute_image`, `workflow_id` will do the work."""
+    """Insert an operation; of a copy from `compute_image`, `workflow_id` will do the work.
+
+    The copy verifies `checksum`, if there is one.
+    """
     origin = compute_image or ComputeImage(id="", folder_id="", source="", location="")
     connection.execute(
         sa.insert(operations).values(
@@ -66,6 +71,7 @@ def add_operation(
             location=origin.location,
             compute_image_id=origin.id,
             compute_image_folder_id=origin.folder_id,
+            checksum=None if checksum is None else checksum.to_text(),
             workflow_id=workflow_id,
             epoch=0,
             attempts=0,

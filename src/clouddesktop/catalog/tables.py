@@ -134,6 +134,7 @@ operations = sa.Table(
     sa.Column("settled", sa.Boolean),  # whether that fingerprint may stand for the content later
     sa.Column("disk_size", sa.BigInteger),
     sa.Column("manifest", sa.LargeBinary(32)),  # what a copy has sealed; its own until it is done
+    sa.Column("checksum", sa.Text),  # Checksum.to_text() of the file, which is to be verified
     sa.Column("workflow_id", sa.Text),  # the workflow that runs it; none if it needed none
     sa.Column("epoch", sa.Integer, nullable=False),  # raised by each run; fences the run before it
     sa.Column("attempts", sa.Integer, nullable=False),  # runs since a range was last recorded
@@ -239,6 +240,7 @@ known_contents = sa.Table(  # what a source's file held when it was last copied
     sa.Column("location", sa.Text, primary_key=True),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest"), nullable=False),
+    sa.Column("checksum", sa.Text),  # the one that the file was found to have
 )
 
 keeper_runs = sa.Table(  # collections and scrubs: work on the whole store

@@ -46,6 +46,7 @@ def copy(
     name: str,
     description: str,
     labels: Mapping[str, str],
+    checksum: str,
     is_async: bool,
     timeout_seconds: float | None,
 ) -> None:
@@ -56,6 +57,7 @@ def copy(
                 name=name,
                 description=description,
                 labels=labels,
+                checksum=checksum,
             )
         except CallError as error:
             if error.code is Code.NOT_FOUND and compute_image_id in error.message:

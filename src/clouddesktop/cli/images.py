@@ -36,6 +36,13 @@ def copy(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE[,KEY=VALUE...]", help="Labels; may be repeated."),
     ] = None,
+    checksum: Annotated[
+        str,
+        typer.Option(
+            metavar="ALGORITHM:HEX",
+            help="What the source's file should have: sha256:…, sha512:… or md5:….",
+        ),
+    ] = "",
     is_async: Annotated[
         bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
     ] = False,
@@ -56,6 +63,7 @@ def copy(
         name=new_image_name,
         description=description,
         labels=_parse_labels(labels or []),
+        checksum=checksum,
         is_async=is_async,
         timeout_seconds=timeout,
     )

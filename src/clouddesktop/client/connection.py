@@ -119,10 +119,13 @@ class Connection:
         folder_id: str = "",
         description: str = "",
         labels: Mapping[str, str] | None = None,
+        checksum: str = "",
         idempotency_key: str = "",
     ) -> Operation:
         """Start copying a compute image; the operation may come back done.
 
+        `checksum` (`sha256:<hex>`, or of sha512 or md5) is what the source's file should have: the
+        copy fails if it does not.
         Calling again with the same `idempotency_key` (a UUID; drawn when empty) gives the first
         call's operation.
         """
@@ -133,7 +136,10 @@ class Connection:
             description=description,
             labels=labels or {},
         )
+        metadata: tuple[tuple[str, str], ...]
         metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
+        if checksum:
+            metadata += (("x-clouddesktop-checksum", checksum),)
         with translated_errors(self.profile.endpoint):
             return await self.images.Copy(request, metadata=metadata, timeout=_CALL_SECONDS)
 

@@ -69,11 +69,19 @@ class CopySession:
                 self._users -= 1
                 self._close_unused()
 
+    def check_alive(self) -> None:
+        """Raise RunReplacedError once the server stops: the next one does the step again."""
+        if self._spool is not None:
+            try:
+                self._spool.check_open()
+            except SpoolClosedError as error:
+                raise RunReplacedError("The server stops.") from error
+
     def _open(self) -> tuple[SourceFile, Disk]:
         with ExitStack() as stack:
             file = stack.enter_context(self._sources.open_file(self._compute_image))
             opening = open_disk(
-                _to_disk_file(file),
+                to_disk_file(file),
                 readers=self._readers,
                 sandbox=self._sandbox,
                 spool=self._spool,
@@ -103,7 +111,8 @@ class CopySession:
             self._stack.close()
 
 
-def _to_disk_file(file: SourceFile) -> DiskFile:
+def to_disk_file(file: SourceFile) -> DiskFile:
+    """Give the bytes of a source's file, wherever they come from."""
     if isinstance(file, RemoteFile):
         return file
     if file.fd is None:

@@ -19,7 +19,8 @@ from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.ranges import RangeStore
-from clouddesktop.copying.session import CopySession
+from clouddesktop.copying.session import CopySession, to_disk_file
+from clouddesktop.copying.verifying import verify_checksum
 from clouddesktop.errors import (
     CloudDesktopError,
     FailedPreconditionError,
@@ -135,6 +136,12 @@ class CopyStages:
         self._retried(copies.set_phase, Phase.SEALING)
         fingerprint, disk_size = self._database.read(copies.get_fingerprint, self._run)
         with self._session.reading() as (file, _):
+            if self._run.checksum is not None:
+                verify_checksum(
+                    to_disk_file(file),
+                    self._run.checksum,
+                    check_alive=self._session.check_alive,
+                )
             file.check_unchanged(fingerprint)
         content = self._database.read(
             lambda connection: dict(copies.iter_recorded_chunks(connection, self._run))

@@ -23,6 +23,7 @@ from clouddesktop.catalog.operations import (
 from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Subject
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
 from clouddesktop.model.operation import (
     IdempotencyKey,
@@ -39,13 +40,17 @@ _DESCRIPTION = "Copy desktop image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyRequest:
-    """What to copy (`compute_image_id`), and the folder, name and text of the image to make."""
+    """What to copy (`compute_image_id`), and the folder, name and text of the image to make.
+
+    `checksum` is what the file's bytes should come to; without it, the source may know one.
+    """
 
     folder_id: str
     name: str
     compute_image_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    checksum: Checksum | None = None
 
 
 class CopyStarter:
@@ -89,10 +94,12 @@ class CopyStarter:
         self._database.read(get_folder, request.folder_id)
         compute_image = self._sources.get_compute_image(request.compute_image_id)
         fingerprint = self._sources.fingerprint(compute_image).to_text()
+        checksum = request.checksum or self._sources.find_checksum(compute_image)
         return self._database.write(
             self._accept,
             request,
             subject,
+            checksum=checksum,
             idempotency=idempotency,
             compute_image=compute_image,
             fingerprint=fingerprint,
@@ -104,6 +111,7 @@ class CopyStarter:
         request: CopyRequest,
         subject: Subject,
         *,
+        checksum: Checksum | None,
         idempotency: IdempotencyKey | None,
         compute_image: ComputeImage,
         fingerprint: str,
@@ -112,7 +120,9 @@ class CopyStarter:
         if earlier is not None:
             return earlier
         image, operation = _new_copy(request, subject)
-        known = find_known_content(connection, compute_image=compute_image, fingerprint=fingerprint)
+        known = find_known_content(
+            connection, compute_image=compute_image, fingerprint=fingerprint, checksum=checksum
+        )
         workflow_id = None
         if known is not None:
             image, operation = _already_done(image, operation, known)
@@ -126,7 +136,13 @@ class CopyStarter:
                 partition=request.folder_id,
             )
         add_image(connection, image)
-        add_operation(connection, operation, compute_image=compute_image, workflow_id=workflow_id)
+        add_operation(
+            connection,
+            operation,
+            compute_image=compute_image,
+            checksum=checksum,
+            workflow_id=workflow_id,
+        )
         remember_request(connection, operation, idempotency=idempotency)
         return operation
 

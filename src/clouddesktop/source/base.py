@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from clouddesktop.errors import AbortedError, FailedPreconditionError
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 
 
@@ -91,6 +92,9 @@ class Source(Protocol):
 
     def iter_compute_images(self) -> Iterator[ComputeImage]:
         """List the images by id; files that share an id each come, by name."""
+
+    def find_checksum(self, image: ComputeImage) -> Checksum | None:
+        """Find the checksum that the source has for an image's file; None without one."""
 
     def fingerprint(self, image: ComputeImage) -> Mark:
         """Take the fingerprint of an image's file without opening it.

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnimplementedError
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import AmbiguousComputeImageError, Mark, Source, SourceFile
 from clouddesktop.source.folder import FolderSource
@@ -56,6 +57,10 @@ class SourceCatalogue:
     def fingerprint(self, image: ComputeImage) -> Mark:
         """Take the fingerprint of an image, as Source.fingerprint does."""
         return self._source_of(image).fingerprint(image)
+
+    def find_checksum(self, image: ComputeImage) -> Checksum | None:
+        """Find the checksum that its source has for an image's file."""
+        return self._source_of(image).find_checksum(image)
 
     def open_file(self, image: ComputeImage) -> AbstractContextManager[SourceFile]:
         """Open an image's file, as Source.open_file does."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clouddesktop.errors import NotFoundError, UnavailableError
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import (
     SourceChangedError,
@@ -19,7 +20,10 @@ from clouddesktop.source.base import (
     find_only,
 )
 from clouddesktop.source.fingerprint import SETTLED_SECONDS, Fingerprint
+from clouddesktop.source.listing import SIDECARS, SUMS_FILES, find_digest
 from clouddesktop.source.naming import find_image_id
+
+_MOST_SUMS = 8 << 20
 
 
 class FolderFile:
@@ -80,6 +84,24 @@ class FolderSource:
     def iter_compute_images(self) -> Iterator[ComputeImage]:
         """List the images by id; files that share an id each come, by name."""
         return iter(self._scan())
+
+    def find_checksum(self, image: ComputeImage) -> Checksum | None:
+        """Find it in `<file>.sha256` and the like, or in `SHA256SUMS` and the like."""
+        candidates = [f"{image.location}{ending}" for ending in SIDECARS]
+        for name in (*candidates, *SUMS_FILES, "MD5SUMS"):
+            text = self._read_text(name)
+            found = None if text is None else find_digest(text, image.location)
+            if found is not None:
+                return found
+        return None
+
+    def _read_text(self, name: str) -> str | None:
+        beside = ComputeImage(id=name, folder_id=self._folder_id, source=self.name, location=name)
+        try:
+            with self.open_file(beside) as file:
+                return os.pread(file.fd, _MOST_SUMS, 0).decode("utf-8", "replace")
+        except (NotFoundError, SourceUnsafeError):
+            return None
 
     def fingerprint(self, image: ComputeImage) -> Fingerprint:
         """Take the fingerprint of an image's file, without the right to read it.

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit
 
 from clouddesktop.errors import CloudDesktopError, NotFoundError, UnavailableError
+from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import (
     SourceChangedError,
@@ -23,7 +24,7 @@ from clouddesktop.source.base import (
     find_only,
 )
 from clouddesktop.source.fetch import Answer, Fetcher, FetchFailedError
-from clouddesktop.source.listing import SUMS_FILES, parse_index, parse_sums
+from clouddesktop.source.listing import SUMS_FILES, find_digest, parse_index, parse_sums
 from clouddesktop.source.naming import find_image_id
 from clouddesktop.source.remote import RemoteFile
 from clouddesktop.source.retrying import AdaptiveLimit, RetryBudget
@@ -98,6 +99,14 @@ class HttpsSource:
             if (image_id := find_image_id(each)) is not None
         ]
         return iter(sorted(images, key=lambda each: (each.id, each.location)))
+
+    def find_checksum(self, image: ComputeImage) -> Checksum | None:
+        for each in SUMS_FILES:
+            sums = self._get_text(self._base + each)
+            found = None if sums is None else find_digest(sums, image.location)
+            if found is not None:
+                return found
+        return None
 
     def fingerprint(self, image: ComputeImage) -> HttpMark:
         return self._probe(image)[0]

@@ -9,11 +9,23 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
+from clouddesktop.model.checksum import Checksum
+
 _SUMS_LINE = re.compile(r"([0-9a-fA-F]{32,128})[ \t]+\*?(?:\./)?([^/\\]+?)\s*")
 _BSD_LINE = re.compile(r"(MD5|SHA256|SHA512) \(([^/\\]+)\) = ([0-9a-fA-F]{32,128})\s*")
 
 SUMS_FILES = ("SHA512SUMS", "SHA256SUMS")
 """Lists of checksums that are looked for in a folder, the better one first."""
+
+SIDECARS = (".sha512", ".sha256", ".md5")
+"""Endings of files that hold one checksum, of the file whose name they follow."""
+
+
+def find_digest(text: str, name: str) -> Checksum | None:
+    """Find the checksum of a file in a list, or in a file that holds nothing but its digest."""
+    lone = text.split()
+    digest = parse_sums(text).get(name, lone[0] if len(lone) == 1 else "")
+    return Checksum.of_digest(digest)
 
 
 def parse_index(page: str, *, url: str) -> list[str]:

@@ -89,6 +89,21 @@ def test_a_folder_without_an_index_is_known_by_its_checksums(
     assert [each.id for each in make_source().iter_compute_images()] == ["disk", "e"]
 
 
+def test_a_list_of_checksums_is_believed(
+    make_source: Callable[..., HttpsSource], web: WebServer
+) -> None:
+    """The better of two."""
+    assert make_source().find_checksum(image()) is None
+    (web.folder / "SHA256SUMS").write_text(f"{'0' * 64} *disk.raw\n")
+    found = make_source().find_checksum(image())
+    assert found is not None
+    assert found.to_text() == f"sha256:{'0' * 64}"
+    (web.folder / "SHA512SUMS").write_text(f"SHA512 (disk.raw) = {'1' * 128}\n")
+    found = make_source().find_checksum(image())
+    assert found is not None
+    assert found.algorithm == "sha512"
+
+
 def test_a_single_file_is_a_source_of_one_image(make_source: Callable[..., HttpsSource]) -> None:
     """Nothing is asked for to know it."""
     assert [each.id for each in make_source("disk.raw").iter_compute_images()] == ["disk"]
