@@ -9,6 +9,7 @@ from typing import Protocol
 from clouddesktop.disk.errors import UnsupportedDiskError
 from clouddesktop.disk.file import DiskFile, FileWindow
 from clouddesktop.disk.nbd import open_nbd_disk
+from clouddesktop.disk.ova import find_disk, is_ova
 from clouddesktop.disk.probe import DiskFormat, probe_disk
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.raw import RawDisk
@@ -66,9 +67,9 @@ def open_disk(
 ) -> Iterator[Disk]:
     """Open the disk in a file, once it is found safe and whole.
 
-    A compressed file is unpacked into `spool` first, or refused without one. `readers` threads can
-    read at a time without waiting for each other. The file stays the caller's and has to stay open.
-    Whatever was started is gone at the end, also after an error.
+    Of an OVA the first disk is meant. A compressed file is unpacked into `spool` first, or refused
+    without one. `readers` threads can read at a time without waiting for each other. The file stays
+    the caller's and has to stay open. Whatever was started is gone at the end, also after an error.
 
     Raises:
         UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
@@ -76,6 +77,8 @@ def open_disk(
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
     with ExitStack() as stack:
+        if is_ova(file):
+            file = find_disk(file)
         compression = find_compression(file)
         if compression is not None:
             if spool is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 MAX_ID_LENGTH = 50
 """Characters of an image id, as the API limits CopyDesktopImageRequest.image_id."""
 
-_FORMATS = (".raw", ".img", ".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso")
+_FORMATS = (".raw", ".img", ".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".ova")
 _COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2")
 
 
