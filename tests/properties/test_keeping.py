@@ -7,6 +7,7 @@ a deletion; the end of the process.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import shutil
 import tempfile
@@ -80,6 +81,7 @@ class Model:
 def template() -> Path:
     """A data folder with its tables, made once."""
     folder = Path(tempfile.mkdtemp(prefix="keeping-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     Folderful.made(folder).close()
     return folder
 

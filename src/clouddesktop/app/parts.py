@@ -120,7 +120,7 @@ def built(
                 database=database,
                 chunks=chunks,
                 manifests=manifests,
-                scrub=_scrubber(settings, database, blobs, sources, keys).run,
+                scrub=_scrubber(settings, database, blobs, sources, keys=keys, spool=spool).run,
                 collect_after_seconds=settings.collect_after,
                 failpoint=failpoint,
             )
@@ -174,14 +174,18 @@ def _scrubber(
     database: Database,
     blobs: BlobStore,
     sources: SourceCatalogue,
+    *,
     keys: KeyRing,
+    spool: Spool,
 ) -> Scrubber:
     return Scrubber(
         database=database,
         chunks=ChunkStore(blobs, keys=keys),
         manifests=ManifestStore(blobs, keys=keys),
         key_id="" if keys.active is None else keys.active.id,
-        open_original=partial(open_original, sources, sandbox=SandboxPolicy(settings.sandbox)),
+        open_original=partial(
+            open_original, sources, sandbox=SandboxPolicy(settings.sandbox), spool=spool
+        ),
         check_store=lambda: check_own_store(blobs, database),
         bytes_per_second=settings.scrub_rate,
     )

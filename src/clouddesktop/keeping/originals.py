@@ -11,6 +11,7 @@ from clouddesktop.catalog.scrubbing import Original
 from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
+from clouddesktop.disk.spool import Spool
 from clouddesktop.errors import CloudDesktopError
 from clouddesktop.ids import Digest
 from clouddesktop.model.manifest import CHUNK_SIZE, Manifest, chunk_length
@@ -31,7 +32,11 @@ OpenOriginal = Callable[[Original], AbstractContextManager[Disk | None]]
 
 @contextmanager
 def open_original(
-    sources: SourceCatalogue, original: Original, *, sandbox: SandboxPolicy
+    sources: SourceCatalogue,
+    original: Original,
+    *,
+    sandbox: SandboxPolicy,
+    spool: Spool | None = None,
 ) -> Iterator[Disk | None]:
     """Open the disk in a source's file if that is still what it was; None if it is not.
 
@@ -43,7 +48,9 @@ def open_original(
         try:
             file = stack.enter_context(sources.open_file(image))
             file.check_unchanged(original.fingerprint)
-            disk = stack.enter_context(open_disk(_to_disk_file(file), readers=1, sandbox=sandbox))
+            disk = stack.enter_context(
+                open_disk(_to_disk_file(file), readers=1, sandbox=sandbox, spool=spool)
+            )
         except CloudDesktopError as error:
             why = error.message
             _log.info("original is of no use", source=image.source, file=image.location, why=why)
