@@ -193,9 +193,6 @@ class Keeper:
             RunEndedError: it has ended already.
         """
         with self._changed:
-            if self._turn is not None and self._turn.run_id == run_id:
-                self._turn.interrupt(_Interruption.STOP)
-                return self._database.read(keeper_runs.get_run, run_id)
             run = self._database.read(keeper_runs.get_run, run_id)
             if not run.state.is_active:
                 raise RunEndedError(
@@ -203,7 +200,10 @@ class Keeper:
                     remedy="Nothing is left to do.",
                     facts={"resource_type": "KeeperRun", "resource_id": run_id},
                 )
-            self._database.write(keeper_runs.stop_waiting_run, run_id)
+            if self._turn is not None and self._turn.run_id == run_id:
+                self._turn.interrupt(_Interruption.STOP)
+            else:
+                self._database.write(keeper_runs.stop_waiting_run, run_id)
             return self._database.read(keeper_runs.get_run, run_id)
 
     def close(self, *, timeout_seconds: float) -> bool:
