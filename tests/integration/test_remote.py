@@ -14,7 +14,7 @@ from parts.disks import MIB, convert, random_bytes, write_raw
 from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.server import ServerProcess
-from parts.web import WebServer, cut_body, once, serving, status
+from parts.web import Handler, WebServer, cut_body, once, serving, status
 
 SIZE = 40 * MIB
 
@@ -68,6 +68,27 @@ def test_raw_and_qcow2_are_read_in_place(remote: ServerProcess, web: WebServer, 
     web.faults["/plain.raw"] = once(cut_body, at=4, times=3)
     web.faults["/packed.qcow2"] = once(status(503), at=3, times=2)
     copy_and_check(remote, raw, "plain", "packed", "grown")
+
+
+def test_a_server_without_ranges_is_fetched_whole(
+    remote: ServerProcess, web: WebServer, raw: Path
+) -> None:
+    """Into a scratch file, anew when the connection breaks; its space is free afterwards."""
+    convert(raw, web.folder / "disk.qcow2", "-O", "qcow2", source_format="raw")
+
+    def whole(handler: Handler, number: int) -> bool:
+        content = (web.folder / "disk.qcow2").read_bytes()
+        handler.send_response(200)
+        handler.send_header("content-length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content if number not in (3, 4) else content[:100_000])
+        handler.wfile.flush()
+        handler.close_connection = True
+        return True
+
+    web.faults["/disk.qcow2"] = whole
+    copy_and_check(remote, raw, "disk")
+    assert list((remote.data_dir / "spool").iterdir()) == []
 
 
 def test_the_same_content_is_known_by_its_etag(

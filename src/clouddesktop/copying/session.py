@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from clouddesktop.catalog.copies import RunReplacedError
+from clouddesktop.copying.spooling import spool_whole
 from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
@@ -16,7 +17,7 @@ from clouddesktop.disk.spool import Spool, SpoolClosedError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.source.remote import RemoteFile
+from clouddesktop.source.remote import RemoteFile, StreamedFile
 
 
 class CopySession:
@@ -43,6 +44,7 @@ class CopySession:
         self._sandbox = sandbox
         self._lock = threading.Lock()
         self._stack = ExitStack()
+        self._disk_file: DiskFile | None = None
         self._opened: tuple[SourceFile, Disk] | None = None
         self._users = 0
         self._is_over = False
@@ -80,18 +82,35 @@ class CopySession:
     def _open(self) -> tuple[SourceFile, Disk]:
         with ExitStack() as stack:
             file = stack.enter_context(self._sources.open_file(self._compute_image))
-            opening = open_disk(
-                to_disk_file(file),
-                readers=self._readers,
-                sandbox=self._sandbox,
-                spool=self._spool,
-            )
             try:
+                self._disk_file = self._to_disk_file(file, stack)
+                opening = open_disk(
+                    self._disk_file,
+                    readers=self._readers,
+                    sandbox=self._sandbox,
+                    spool=self._spool,
+                )
                 disk = stack.enter_context(opening)
             except SpoolClosedError as error:
                 raise RunReplacedError("The server stops while it unpacks.") from error
             self._stack = stack.pop_all()
         return file, disk
+
+    @property
+    def disk_file(self) -> DiskFile:
+        """The bytes of the source's file, wherever they come from; inside `reading` only."""
+        if self._disk_file is None:
+            raise RuntimeError("The source is not open.")
+        return self._disk_file
+
+    def _to_disk_file(self, file: SourceFile, stack: ExitStack) -> DiskFile:
+        if isinstance(file, RemoteFile):
+            return file
+        if isinstance(file, StreamedFile) and self._spool is not None:
+            return spool_whole(file, self._spool, stack)
+        if file.fd is None:
+            raise TypeError(f"{file} gives neither a descriptor nor bytes.")
+        return LocalFile(file.fd)
 
     def __enter__(self) -> Self:
         return self
@@ -109,12 +128,3 @@ class CopySession:
     def _close_unused(self) -> None:
         if self._is_over and not self._users:
             self._stack.close()
-
-
-def to_disk_file(file: SourceFile) -> DiskFile:
-    """Give the bytes of a source's file, wherever they come from."""
-    if isinstance(file, RemoteFile):
-        return file
-    if file.fd is None:
-        raise TypeError(f"{file} gives neither a descriptor nor bytes.")
-    return LocalFile(file.fd)

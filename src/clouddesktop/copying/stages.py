@@ -19,7 +19,7 @@ from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
 from clouddesktop.copying.ranges import RangeStore
-from clouddesktop.copying.session import CopySession, to_disk_file
+from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.verifying import verify_checksum
 from clouddesktop.errors import (
     CloudDesktopError,
@@ -138,7 +138,7 @@ class CopyStages:
         with self._session.reading() as (file, _):
             if self._run.checksum is not None:
                 verify_checksum(
-                    to_disk_file(file),
+                    self._session.disk_file,
                     self._run.checksum,
                     check_alive=self._session.check_alive,
                 )

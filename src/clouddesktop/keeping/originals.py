@@ -12,7 +12,7 @@ from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.disk.spool import Spool
-from clouddesktop.errors import CloudDesktopError
+from clouddesktop.errors import CloudDesktopError, UnimplementedError
 from clouddesktop.ids import Digest
 from clouddesktop.model.manifest import CHUNK_SIZE, Manifest, chunk_length
 from clouddesktop.source.base import SourceFile
@@ -61,7 +61,7 @@ def _to_disk_file(file: SourceFile) -> DiskFile:
     if isinstance(file, RemoteFile):
         return file
     if file.fd is None:
-        raise TypeError(f"{file} gives neither a descriptor nor bytes.")
+        raise UnimplementedError("The file's server gives it whole only, so chunks cannot be read.")
     return LocalFile(file.fd)
 
 

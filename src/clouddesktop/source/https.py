@@ -20,13 +20,12 @@ from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import (
     SourceChangedError,
     SourceUnreadableError,
-    SourceUnsafeError,
     find_only,
 )
 from clouddesktop.source.fetch import Answer, Fetcher, FetchFailedError
 from clouddesktop.source.listing import SUMS_FILES, find_digest, parse_index, parse_sums
 from clouddesktop.source.naming import find_image_id
-from clouddesktop.source.remote import RemoteFile
+from clouddesktop.source.remote import RemoteFile, StreamedFile
 from clouddesktop.source.retrying import AdaptiveLimit, RetryBudget
 
 _MOST_INDEX = 8 << 20
@@ -39,12 +38,6 @@ _BYTES_PER_FAILURE = 64 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may pass (RFC 9110 and 6585); any other refusal is final."""
-
-
-class RangesUnsupportedError(SourceUnsafeError):
-    """The server does not give parts of its files."""
-
-    reason = "RANGES_UNSUPPORTED"
 
 
 class BusyServerError(UnavailableError):
@@ -112,15 +105,8 @@ class HttpsSource:
         return self._probe(image)[0]
 
     @contextmanager
-    def open_file(self, image: ComputeImage) -> Iterator[RemoteFile]:
+    def open_file(self, image: ComputeImage) -> Iterator[RemoteFile | StreamedFile]:
         mark, has_ranges = self._probe(image)
-        if not has_ranges:
-            raise RangesUnsupportedError(
-                f"The server of the source {self.name} does not give parts of {image.location}.",
-                remedy="Use a server that answers range requests (nearly all do), or bring the "
-                "file into a folder.",
-                facts=_facts(image),
-            )
         ranges = _Ranges(fetcher=self._fetcher, url=self._url_of(image), image=image, mark=mark)
 
         def check(expected: str) -> None:
@@ -129,6 +115,14 @@ class HttpsSource:
             if found.to_text() != expected:
                 raise _changed(image, f"it is {found.to_text()}, and was {expected}")
 
+        if not has_ranges:
+            yield StreamedFile(
+                name=image.location,
+                fingerprint=mark,
+                stream=lambda: self._stream(image, mark),
+                check=check,
+            )
+            return
         with RemoteFile(
             name=image.location,
             size=mark.size,
@@ -144,6 +138,20 @@ class HttpsSource:
 
     def _url_of(self, image: ComputeImage) -> str:
         return self._base + quote(image.location)
+
+    def _stream(self, image: ComputeImage, mark: HttpMark) -> Iterator[bytes]:
+        """Fetch the whole file once, of this version."""
+        size = 0
+        with self._fetcher.get(self._url_of(image)) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise _refusal(answer, image)
+            if answer.headers.get("etag", "") != mark.etag:
+                raise _changed(image, "its ETag is another")
+            for piece in answer.iter_bytes():
+                size += len(piece)
+                yield piece
+        if mark.size and size != mark.size:
+            raise _changed(image, f"it has {size} bytes, and had {mark.size}")
 
     def _list_names(self) -> list[str]:
         names: dict[str, None] = {}

@@ -143,3 +143,35 @@ class RemoteFile:
                 return
             if number != wanted and self._blocks[number].done():
                 del self._blocks[number]
+
+
+class StreamedFile:
+    """An open file on a server that gives it whole only, from its start: it has to be spooled."""
+
+    fd = None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        fingerprint: Mark,
+        stream: Callable[[], Iterator[bytes]],
+        check: Callable[[str], None],
+    ) -> None:
+        """Each call of `stream` fetches the file anew; `check` is what `check_unchanged` does."""
+        self.name = name
+        self.iter_bytes = stream
+        self._fingerprint = fingerprint
+        self._check = check
+
+    @property
+    def fingerprint(self) -> Mark:
+        return self._fingerprint
+
+    def settle(self) -> Mark:
+        """Give the fingerprint: the other server's clock is not ours to wait for."""
+        return self._fingerprint
+
+    def check_unchanged(self, expected: str) -> None:
+        """Do as `SourceFile.check_unchanged`."""
+        self._check(expected)

@@ -12,8 +12,8 @@ from clouddesktop.errors import NotFoundError, UnavailableError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceChangedError, SourceUnreadableError
 from clouddesktop.source.fetch import FetchForbiddenError
-from clouddesktop.source.https import HttpsSource, RangesUnsupportedError
-from clouddesktop.source.remote import BLOCK_SIZE
+from clouddesktop.source.https import HttpsSource
+from clouddesktop.source.remote import BLOCK_SIZE, RemoteFile, StreamedFile
 from clouddesktop.source.retrying import AdaptiveLimit, RetriesExhaustedError, RetryBudget
 from parts.disks import random_bytes
 from parts.web import Fault, Handler, WebServer, cut_body, once, serving, status
@@ -57,6 +57,7 @@ def image(location: str = "disk.raw") -> ComputeImage:
 
 def read(source: HttpsSource) -> bytes:
     with source.open_file(image()) as file:
+        assert isinstance(file, RemoteFile)
         content = file.read_at(0, file.size)
         file.check_unchanged(file.fingerprint.to_text())
         return content
@@ -119,6 +120,7 @@ def test_any_part_is_read_exactly(make_source: Callable[..., HttpsSource]) -> No
     """Across blocks, in any order."""
     places = random.Random(5)  # noqa: S311  (test data)
     with make_source().open_file(image()) as file:
+        assert isinstance(file, RemoteFile)
         assert (file.name, file.size, file.fd) == ("disk.raw", len(CONTENT), None)
         for _ in range(40):
             start = places.randrange(len(CONTENT))
@@ -179,6 +181,7 @@ def test_a_transfer_that_breaks_off_goes_on_from_where_it_was(
     """What was received is not asked for again."""
     web.faults["/disk.raw"] = once(cut_body, at=2)
     with make_source().open_file(image()) as file:
+        assert isinstance(file, RemoteFile)
         assert file.read_at(0, 10) == CONTENT[:10]
     starts = [each["range"].split("=")[1].split("-")[0] for each in web.headers if "range" in each]
     assert [each for each in starts if int(each) % BLOCK_SIZE] == [
@@ -229,16 +232,26 @@ def test_a_file_that_changes_is_noticed(
         read(make_source())
 
 
-def test_a_server_without_ranges_is_named(
+def test_a_server_without_ranges_gives_the_whole_file(
     make_source: Callable[..., HttpsSource], web: WebServer
 ) -> None:
+    """As a stream; it is noticed when that is another version."""
+
     def ignore(handler: Handler, _number: int) -> bool:
         handler.send(200, CONTENT, {})
         return True
 
     web.faults["/disk.raw"] = ignore
-    with pytest.raises(RangesUnsupportedError, match=r"does not give parts of disk\.raw"):
-        read(make_source())
+    with make_source().open_file(image()) as file:
+        assert isinstance(file, StreamedFile)
+        assert b"".join(file.iter_bytes()) == CONTENT
+        file.check_unchanged(file.fingerprint.to_text())
+        web.faults["/disk.raw"] = page_of(CONTENT[:-1])
+        with pytest.raises(SourceChangedError, match="bytes, and had"):
+            list(file.iter_bytes())
+        web.faults["/disk.raw"] = status(403)
+        with pytest.raises(SourceUnreadableError):
+            list(file.iter_bytes())
 
 
 def test_without_a_strong_etag_nothing_is_remembered(
@@ -258,6 +271,7 @@ def test_failures_have_an_end(make_source: Callable[..., HttpsSource], web: WebS
     waits: list[float] = []
     budget = RetryBudget(in_a_row=4, in_all=100, wait=waits.append)
     with source.open_file(image()) as file:
+        assert isinstance(file, RemoteFile)
         file._reader._budget = budget  # type: ignore[attr-defined]
         with pytest.raises(RetriesExhaustedError, match=r"HTTP 503 \(4 times in a row\)"):
             file.read_at(0, 10)
