@@ -128,7 +128,7 @@ class RemoteFile:
 
     def _ask(self, number: int) -> Future[bytes]:
         future = self._blocks.get(number)
-        if future is not None and not (future.done() and future.exception() is not None):
+        if future is not None:  # one that failed stays so: what was read ahead is news, too
             self._blocks.move_to_end(number)
             return future
         offset = number * BLOCK_SIZE
@@ -141,7 +141,8 @@ class RemoteFile:
         for number in list(self._blocks):
             if len(self._blocks) <= _KEPT_BLOCKS:
                 return
-            if number != wanted and self._blocks[number].done():
+            future = self._blocks[number]
+            if number != wanted and future.done() and future.exception() is None:
                 del self._blocks[number]
 
 
