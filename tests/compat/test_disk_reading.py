@@ -13,7 +13,8 @@ from hypothesis import given, settings
 
 from clouddesktop.disk.errors import UnsupportedDiskError
 from clouddesktop.disk.file import LocalFile
-from clouddesktop.disk.reader import MAX_DISK_SIZE, open_disk
+from clouddesktop.disk.reader import open_disk
+from clouddesktop.disk.structure import MAX_DISK_SIZE
 from parts.disks import read_as_qemu
 from strategies import (
     DiskLayout,

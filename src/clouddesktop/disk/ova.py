@@ -34,9 +34,15 @@ _UNPACK = "Unpack the archive and copy the disk in it."
 
 def is_ova(file: DiskFile) -> bool:
     """Tell whether a file is a tar whose first member is an OVF description."""
-    head = file.read_at(0, 512)
-    name = head[:100].split(b"\0", 1)[0].lower()
-    return head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) and name.endswith(b".ovf")
+    if file.read_at(_TAR_MAGIC_AT, len(_TAR_MAGIC)) != _TAR_MAGIC:
+        return False
+    try:
+        # Its own name may come in headers of their own before it (pax, GNU).
+        with tarfile.open(fileobj=_Reader(file), mode="r:") as archive:
+            first = archive.next()
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError):
+        return False
+    return first is not None and first.name.lower().endswith(".ovf")
 
 
 def find_disk(file: DiskFile) -> FileWindow:
@@ -50,7 +56,10 @@ def find_disk(file: DiskFile) -> FileWindow:
         UnsupportedDiskError: there is no disk, or it comes in pieces.
     """
     members = _read_members(file)
-    description = next(each for each in members.values() if each.name.lower().endswith(".ovf"))
+    found = (each for each in members.values() if each.name.lower().endswith(".ovf"))
+    description = next(found, None)
+    if description is None:
+        raise _damaged(file, "it has no description")
     name = _find_name(file, _read(file, description))
     member = members.get(name)
     if member is None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from clouddesktop.disk.errors import UnsupportedDiskError
 from clouddesktop.disk.file import DiskFile, FileWindow
 from clouddesktop.disk.nbd import open_nbd_disk
 from clouddesktop.disk.ova import find_disk, is_ova
@@ -15,7 +14,7 @@ from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.disk.raw import RawDisk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.disk.spool import Spool
-from clouddesktop.disk.structure import unsupported
+from clouddesktop.disk.structure import check_disk_size, unsupported
 from clouddesktop.disk.unpack import find_compression, name_without_ending, unpack
 from clouddesktop.disk.vdi import check_vdi
 from clouddesktop.disk.vhd import check_vhd
@@ -45,9 +44,6 @@ class Disk(Protocol):
             ValueError: that is not all on the disk.
         """
 
-
-MAX_DISK_SIZE = 64 << 40
-"""Bytes that a guest may see: the map of a sparse disk takes QEMU two seconds at this size."""
 
 _CHECKS = {
     DiskFormat.QCOW2: check_qcow2,
@@ -95,7 +91,7 @@ def _open_plain(file: DiskFile, *, readers: int, sandbox: SandboxPolicy) -> Iter
     options: dict[str, str] = {}
     if found is DiskFormat.RAW:
         raw = RawDisk(file)
-        _check_size(file, raw.size)
+        check_disk_size(file, raw.size)
         yield raw
         return
     if found is DiskFormat.VHD:
@@ -107,7 +103,7 @@ def _open_plain(file: DiskFile, *, readers: int, sandbox: SandboxPolicy) -> Iter
         options["force_size_calc"] = layout.size_rule
     else:
         disk_size = _CHECKS[found](file)
-    _check_size(file, disk_size)
+    check_disk_size(file, disk_size)
     with open_nbd_disk(
         file,
         driver=found,
@@ -117,12 +113,3 @@ def _open_plain(file: DiskFile, *, readers: int, sandbox: SandboxPolicy) -> Iter
         sandbox=sandbox,
     ) as disk:
         yield disk
-
-
-def _check_size(file: DiskFile, disk_size: int) -> None:
-    if disk_size > MAX_DISK_SIZE:
-        raise UnsupportedDiskError(
-            f"The disk {file.name} is of {disk_size} bytes, more than {MAX_DISK_SIZE >> 40} TiB.",
-            remedy="Shrink it with `qemu-img resize --shrink`, and copy that.",
-            facts={"file": file.name, "size": str(disk_size)},
-        )

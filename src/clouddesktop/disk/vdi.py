@@ -12,9 +12,10 @@ import struct
 from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.structure import (
     FLATTEN,
+    check_disk_size,
     contradiction,
+    iter_table,
     read_table,
-    to_numbers,
     truncation,
     unsupported,
 )
@@ -57,21 +58,25 @@ def check_vdi(file: DiskFile) -> int:
         raise contradiction(file, "its header holds impossible values")
     if data_offset < map_offset + 4 * blocks:
         raise contradiction(file, "its blocks lie over its map")
+    check_disk_size(file, disk_size)
     _check_map(file, map_offset=map_offset, data_offset=data_offset, disk_size=disk_size)
     return int(disk_size)
 
 
 def _check_map(file: DiskFile, *, map_offset: int, data_offset: int, disk_size: int) -> None:
     needed = -(-disk_size // _BLOCK_SIZE)
-    entries = to_numbers(read_table(file, map_offset, 4 * needed), "I", order="little")
-    used = [(entry, index) for index, entry in enumerate(entries) if entry < _FIRST_SPECIAL]
-    if not used:
-        return
-    if len({entry for entry, _ in used}) != len(used):
-        raise contradiction(file, "its blocks share the same bytes")
-    for entry, index in used:
-        # The disk may end within its last block, and so may the file.
-        length = min(_BLOCK_SIZE, disk_size - index * _BLOCK_SIZE)
-        end = data_offset + entry * _BLOCK_SIZE + length
-        if end > file.size:
-            raise truncation(file, needed_size=end)
+    seen = bytearray(max(0, file.size - data_offset) // _BLOCK_SIZE + 1)
+    for first, entries in iter_table(file, map_offset, needed, "I"):
+        if min(entries) >= _FIRST_SPECIAL:
+            continue
+        for index, entry in enumerate(entries, first):
+            if entry >= _FIRST_SPECIAL:
+                continue
+            # The disk may end within its last block, and so may the file.
+            length = min(_BLOCK_SIZE, disk_size - index * _BLOCK_SIZE)
+            end = data_offset + entry * _BLOCK_SIZE + length
+            if end > file.size:
+                raise truncation(file, needed_size=end)
+            if seen[entry]:
+                raise contradiction(file, "its blocks share the same bytes")
+            seen[entry] = 1

@@ -18,9 +18,10 @@ from clouddesktop.disk.file import DiskFile
 from clouddesktop.disk.structure import (
     CONVERT,
     FLATTEN,
+    check_disk_size,
     contradiction,
+    iter_table,
     read_table,
-    to_numbers,
     truncation,
     unsupported,
 )
@@ -56,7 +57,6 @@ _REQUIRED_ITEM = 1 << 2
 _MIB = 1 << 20
 _BLOCK_SIZES = range(_MIB, (256 << 20) + 1)
 _SECTORS_PER_BITMAP = 1 << 23
-_MOST_TABLE_SIZE = 512 << 20
 _STATE = 7
 _PRESENT, _PARTLY_PRESENT = 6, 7
 _PLACE = ~(_MIB - 1)
@@ -85,21 +85,24 @@ def check_vhdx(file: DiskFile) -> int:
     """
     regions = _read_regions(file)
     sizes = _read_sizes(file, regions[_METADATA][0])
+    check_disk_size(file, sizes.disk)
     offset, size = regions[_BLOCK_TABLE]
     blocks = -(-sizes.disk // sizes.block)
     entries = blocks + max(blocks - 1, 0) // sizes.blocks_per_bitmap
-    if 8 * entries > min(size, _MOST_TABLE_SIZE):
+    if 8 * entries > size:
         raise contradiction(file, "its table is too small for its disk")
-    table = to_numbers(read_table(file, offset, 8 * entries), "Q", order="little")
-    _check_blocks(file, table, sizes)
+    seen = bytearray(file.size // _MIB + 1)
+    for first, table in iter_table(file, offset, entries, "Q"):
+        if max(table):
+            _check_blocks(file, table, first, sizes, seen)
     return sizes.disk
 
 
-def _check_blocks(file: DiskFile, table: array[int], sizes: _Sizes) -> None:
+def _check_blocks(
+    file: DiskFile, table: array[int], first: int, sizes: _Sizes, seen: bytearray
+) -> None:
     step = sizes.blocks_per_bitmap + 1
-    places: set[int] = set()
-    count = 0
-    for index, entry in enumerate(table):
+    for index, entry in enumerate(table, first):
         state = entry & _STATE
         if (index + 1) % step == 0 or state not in (_PRESENT, _PARTLY_PRESENT):
             continue
@@ -112,10 +115,9 @@ def _check_blocks(file: DiskFile, table: array[int], sizes: _Sizes) -> None:
             raise contradiction(file, "a block lies over its header")
         if place + length > file.size:
             raise truncation(file, needed_size=place + length)
-        places.add(place)
-        count += 1
-    if len(places) != count:
-        raise contradiction(file, "its blocks share the same bytes")
+        if seen[place // _MIB]:
+            raise contradiction(file, "its blocks share the same bytes")
+        seen[place // _MIB] = 1
 
 
 def _read_regions(file: DiskFile) -> dict[uuid.UUID, tuple[int, int]]:

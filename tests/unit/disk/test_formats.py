@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import subprocess
 import tempfile
@@ -16,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clouddesktop.disk.errors import DamagedDiskError, UnsafeDiskError, UnsupportedDiskError
+from clouddesktop.disk.file import LocalFile
+from clouddesktop.disk.vdi import check_vdi
 from clouddesktop.errors import FailedPreconditionError
 from parts.disks import read_as_qemu
 from parts.reading import read_some, read_whole
@@ -203,7 +206,8 @@ def test_damage_ends_in_an_error_of_ours_or_in_bytes(
         (VHDX, put((3 << 20) + 10, "<H", 1), DamagedDiskError, "not complete"),
         (VHDX, put((3 << 20) + (64 << 10), "<I", 3 << 20), DamagedDiskError, "impossible values"),
         (VHDX, put((3 << 20) + (64 << 10) + 4, "<I", 2), UnsupportedDiskError, "another file"),
-        (VHDX, put((3 << 20) + (64 << 10) + 8, "<Q", 1 << 62), DamagedDiskError, "too small"),
+        (VHDX, put((3 << 20) + (64 << 10) + 8, "<Q", 1 << 62), UnsupportedDiskError, "64 TiB"),
+        (VHDX, put((3 << 20) + (64 << 10) + 8, "<Q", 1 << 45), DamagedDiskError, "too small"),
         (VHDX, put(2 << 20, "<Q", (1 << 40) | 6), DamagedDiskError, "truncated"),
         (VHDX, put(2 << 20, "<Q", 6), DamagedDiskError, "over its header"),
         (VHDX, put(2 << 20, "<Q", (4 << 20) | 7), UnsupportedDiskError, "another file"),
@@ -243,3 +247,29 @@ def test_a_vhdx_whose_writer_died_is_read_as_qemu_reads_it(tmp_path: Path) -> No
     content = read_whole(path)
     assert content[1 << 20 : (1 << 20) + 65536] == b"\7" * 65536
     assert content == read_as_qemu(path, disk_format="vhdx", scratch=tmp_path)
+
+
+@pytest.mark.parametrize("entry", [b"\0", b"\xff"])
+@pytest.mark.parametrize("tib", [4, 64, 128])
+def test_a_huge_map_costs_little(tmp_path: Path, entry: bytes, tib: int) -> None:
+    """A file of some kilobytes may have a map of gigabytes, all of it holes."""
+    path = build_other(tmp_path / "disk", LAYOUT, VDI)
+    header = bytearray(path.read_bytes()[:512])
+    blocks = tib << 20
+    data_offset = 512 + 4 * blocks
+    struct.pack_into("<II", header, 0x154, 512, min(data_offset, 0xFFFFFE00))
+    struct.pack_into("<QIIII", header, 0x170, tib << 40, 1 << 20, 0, blocks, 0)
+    with path.open("wb") as file:
+        file.write(header)
+        if entry != b"\0":
+            file.write(entry * min(4 * blocks, 16 << 20))
+        file.truncate(data_offset + (8 << 20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(FailedPreconditionError):
+        check_vdi_file(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def check_vdi_file(path: Path) -> int:
+    with path.open("rb") as file:
+        return check_vdi(LocalFile(file.fileno()))

@@ -165,3 +165,25 @@ def test_an_archive_without_a_description_is_its_bytes(tmp_path: Path) -> None:
     """Any tar may be what somebody wants on a disk."""
     archive = make(("disk.raw", RAW))
     assert read(archive, tmp_path).startswith(archive)
+
+
+def test_headers_before_the_first_member_hide_nothing(tmp_path: Path) -> None:
+    """Python's own tarfile writes one for a time with fractions."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in (("vm.ovf", envelope("disk.raw")), ("disk.raw", RAW)):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), 1.5
+            archive.addfile(info, io.BytesIO(content))
+    assert b"vm.ovf" not in target.getvalue()[:100].split(b"\0")[0].split(b"/")[-1:]
+    assert read(target.getvalue(), tmp_path) == RAW
+
+
+def test_a_header_that_is_named_as_a_description_is_none(tmp_path: Path) -> None:
+    """The first member counts, whatever the headers before it are called."""
+    archive = bytearray(make(("other.txt", b"x" * 600), form=tarfile.PAX_FORMAT))
+    pax = tarfile.TarInfo("x.ovf")
+    pax.type, pax.size = tarfile.XHDTYPE, 512
+    record = b"20 comment=aaaaaaaa\n".ljust(512, b"\0")
+    archive[0:0] = pax.tobuf() + record
+    assert read(bytes(archive), tmp_path).startswith(archive)
