@@ -14,6 +14,20 @@ from collections.abc import Sequence
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv4 addresses in IPv6 ones (RFC 6052); so are 6to4 (RFC 3056), Teredo and mapped ones."""
 
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "::/96",  # IPv4-compatible (RFC 4291)
+            "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765)
+            "64:ff9b:1::/48",  # NAT64 of a local network (RFC 8215)
+            "fec0::/10",  # site-local (RFC 3879)
+            "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
+        ),
+    )
+)
+"""Networks that Python's list of special ones leaves out."""
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -23,7 +37,12 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    return all(each.is_global and not each.is_multicast for each in _with_embedded(address))
+    return all(
+        each.is_global
+        and not each.is_multicast
+        and not any(each in network for network in _SPECIAL)
+        for each in _with_embedded(address)
+    )
 
 
 def resolve(host: str, port: int) -> Sequence[str]:

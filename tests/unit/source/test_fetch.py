@@ -54,7 +54,8 @@ def test_a_strangers_certificate_is_refused(web: WebServer) -> None:
         "100.64.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1",
         "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::", "2002:a00:1::", "not an address",
+        "::127.0.0.1", "::10.0.0.5", "::ffff:0:10.0.0.5", "64:ff9b:1::a00:5", "fec0::1",
+        "192.88.99.1", "2002:7f00:1::", "2002:a00:1::", "not an address",
     ],
 )  # fmt: skip
 def test_private_and_special_addresses_are_not_public(address: str) -> None:
