@@ -73,7 +73,8 @@ def open_disk(
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
     with ExitStack() as stack:
-        if is_ova(file):
+        is_archive = is_ova(file)
+        if is_archive:
             file = find_disk(file)
         compression = find_compression(file)
         if compression is not None:
@@ -82,6 +83,8 @@ def open_disk(
             name = name_without_ending(file.name)
             spool_file = stack.enter_context(spool.open_file(name))
             file = unpack(file, compression, spool_file)
+        if (is_archive or compression is not None) and is_ova(file):
+            raise unsupported(file, "is an archive inside another", remedy="Unpack the outer one.")
         yield stack.enter_context(_open_plain(file, readers=readers, sandbox=sandbox))
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clouddesktop.disk.file import LocalFile
-from clouddesktop.errors import AbortedError, ResourceExhaustedError
+from clouddesktop.errors import AbortedError, FailedPreconditionError, ResourceExhaustedError
 
 _STEP = 64 << 10
 """Bytes that are a hole if they are all zero."""
@@ -29,6 +29,12 @@ class SpoolFullError(ResourceExhaustedError):
     """There is no room to unpack a file; the space that it took is free again."""
 
     reason = "SPOOL_FULL"
+
+
+class SpoolUnusableError(FailedPreconditionError):
+    """The folder for scratch files cannot be made or written."""
+
+    reason = "SPOOL_UNUSABLE"
 
 
 class SpoolClosedError(AbortedError):
@@ -54,8 +60,11 @@ class Spool:
     @contextmanager
     def open_file(self, name: str) -> Iterator[SpoolFile]:
         """Open an empty file, which people know as `name`; its space is free at the end."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
         file = SpoolFile(spool=self, fd=fd, name=name)
         try:
             yield file
@@ -132,9 +141,19 @@ class SpoolFile:
                 written = os.pwrite(self._fd, piece, offset)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise _full(Path(f"/proc/self/fd/{self._fd}").readlink(), self._name) from error
-                raise
+                    folder = Path(f"/proc/self/fd/{self._fd}").readlink().parent
+                    raise _full(folder, self._name) from error
+                raise _unusable(Path("the spool"), error) from error
             piece, offset = piece[written:], offset + written
+
+
+def _unusable(folder: Path, error: OSError) -> SpoolUnusableError:
+    return SpoolUnusableError(
+        f"The folder {folder} cannot be used to unpack files: {error.strerror}.",
+        remedy="Let the server's user write there, on a file system with unnamed files (O_TMPFILE: "
+        "ext4, xfs, btrfs, tmpfs).",
+        facts={"folder": str(folder)},
+    )
 
 
 def _full(folder: Path, name: str) -> SpoolFullError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -39,6 +40,9 @@ MAGICS = {
 }
 """What a compressed file begins with (RFC 1952, .xz file format 1.1, RFC 8878, bzip2)."""
 
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""What a zstd file may begin with, too: a frame of somebody's own (RFC 8878, 3.1.2)."""
+
 _ENDINGS = (".gz", ".xz", ".zst", ".bz2")
 
 
@@ -61,6 +65,8 @@ class _Decoder(Protocol):
 def find_compression(file: DiskFile) -> str | None:
     """Tell how a file is compressed, by its first bytes."""
     head = file.read_at(0, max(map(len, MAGICS)))
+    if _SKIPPABLE.match(head):
+        return "zstd"
     return next((name for magic, name in MAGICS.items() if head.startswith(magic)), None)
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,16 @@ def test_a_header_that_is_named_as_a_description_is_none(tmp_path: Path) -> None
     record = b"20 comment=aaaaaaaa\n".ljust(512, b"\0")
     archive[0:0] = pax.tobuf() + record
     assert read(bytes(archive), tmp_path).startswith(archive)
+
+
+@pytest.mark.parametrize("wrap", [gzip.compress, lambda inner: make(("disk.raw", inner))])
+def test_an_archive_in_an_archive_is_refused(
+    tmp_path: Path, wrap: Callable[[bytes], bytes]
+) -> None:
+    """It would be copied as a disk of the archive's own bytes."""
+    inner = make(("vm.ovf", envelope("disk.raw")), ("disk.raw", RAW))
+    outer = wrap(inner)
+    if not outer.startswith(b"\x1f\x8b"):
+        outer = make(("vm.ovf", envelope("disk.raw")), ("disk.raw", inner))
+    with pytest.raises(UnsupportedDiskError, match="archive inside"):
+        read(outer, tmp_path)

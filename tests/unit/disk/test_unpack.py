@@ -25,7 +25,12 @@ from clouddesktop.disk.errors import (
 )
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.reader import open_disk
-from clouddesktop.disk.spool import Spool, SpoolClosedError, SpoolFullError
+from clouddesktop.disk.spool import (
+    Spool,
+    SpoolClosedError,
+    SpoolFullError,
+    SpoolUnusableError,
+)
 from parts.disk_files import MemoryFile
 from parts.disks import MIB, random_bytes
 from strategies import DiskLayout, build_qcow2, build_raw, disk_layouts, qcow_options
@@ -171,3 +176,19 @@ def test_a_closed_spool_ends_unpacking(spool: Spool) -> None:
     spool.close()
     with pytest.raises(SpoolClosedError):
         read(gzip.compress(CONTENT), spool)
+
+
+@pytest.mark.parametrize("kind", [0x50, 0x5F])
+def test_a_skippable_frame_at_the_start_hides_nothing(spool: Spool, kind: int) -> None:
+    """Parallel writers of zstd begin so (RFC 8878, 3.1.2)."""
+    frame = bytes([kind, 0x2A, 0x4D, 0x18]) + (4).to_bytes(4, "little") + b"note"
+    packed = COMPRESSORS["zst"](CONTENT)
+    assert read(frame + packed, spool) == padded(CONTENT)
+    assert read(packed + frame + packed, spool) == padded(CONTENT * 2)
+
+
+def test_a_spool_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """An error of ours, for the operation to show."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolUnusableError, match="file/spool"):
+        read(gzip.compress(CONTENT), Spool(tmp_path / "file" / "spool"))
