@@ -5,45 +5,30 @@ Files are read in place, by ranges, pinned to the version that was there when th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit
 
-from clouddesktop.errors import CloudDesktopError, NotFoundError, UnavailableError
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
-from clouddesktop.source.base import (
-    SourceChangedError,
-    SourceUnreadableError,
-    find_only,
-)
-from clouddesktop.source.fetch import Answer, Fetcher, FetchFailedError
+from clouddesktop.source.base import SourceUnreadableError, find_only
+from clouddesktop.source.fetch import Answer, Fetcher
 from clouddesktop.source.listing import SUMS_FILES, find_digest, parse_index, parse_sums
 from clouddesktop.source.naming import find_image_id
+from clouddesktop.source.ranges import (
+    REQUESTS,
+    HttpRanges,
+    changed,
+    find_total,
+    persist,
+    raise_if_busy,
+    refusal,
+)
 from clouddesktop.source.remote import RemoteFile, StreamedFile
-from clouddesktop.source.retrying import AdaptiveLimit, RetryBudget
 
 _MOST_INDEX = 8 << 20
-_REQUESTS = 8
-_FIRST_REQUESTS = 4
-_ATTEMPTS = 6
-_FAILURES = 20
-_BYTES_PER_FAILURE = 64 << 20
-"""How much of a file may bring one more failure: long transfers meet more of them."""
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may pass (RFC 9110 and 6585); any other refusal is final."""
-
-
-class BusyServerError(UnavailableError):
-    """The other server says that it cannot answer now."""
-
-    reason = "SOURCE_BUSY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +92,12 @@ class HttpsSource:
     @contextmanager
     def open_file(self, image: ComputeImage) -> Iterator[RemoteFile | StreamedFile]:
         mark, has_ranges = self._probe(image)
-        ranges = _Ranges(fetcher=self._fetcher, url=self._url_of(image), image=image, mark=mark)
 
         def check(expected: str) -> None:
             # With a strong ETag every range that was read was of this version.
             found = mark if mark.settled else self._probe(image)[0]
             if found.to_text() != expected:
-                raise _changed(image, f"it is {found.to_text()}, and was {expected}")
+                raise changed(image, f"it is {found.to_text()}, and was {expected}")
 
         if not has_ranges:
             yield StreamedFile(
@@ -127,9 +111,9 @@ class HttpsSource:
             name=image.location,
             size=mark.size,
             fingerprint=mark,
-            reader=ranges,
+            reader=self._ranges_of(image, mark),
             check=check,
-            requests=_REQUESTS,
+            requests=REQUESTS,
         ) as file:
             yield file
 
@@ -144,14 +128,14 @@ class HttpsSource:
         size = 0
         with self._fetcher.get(self._url_of(image)) as answer:
             if answer.status != HTTPStatus.OK:
-                raise _refusal(answer, image)
+                raise refusal(answer, image)
             if answer.headers.get("etag", "") != mark.etag:
-                raise _changed(image, "its ETag is another")
+                raise changed(image, "its ETag is another")
             for piece in answer.iter_bytes():
                 size += len(piece)
                 yield piece
         if mark.size and size != mark.size:
-            raise _changed(image, f"it has {size} bytes, and had {mark.size}")
+            raise changed(image, f"it has {size} bytes, and had {mark.size}")
 
     def _list_names(self) -> list[str]:
         names: dict[str, None] = {}
@@ -176,159 +160,49 @@ class HttpsSource:
 
     def _get_text(self, url: str) -> str | None:
         """Fetch a small text; None if it is not there, or may not be seen."""
-        budget = RetryBudget(in_a_row=_ATTEMPTS, in_all=_ATTEMPTS)
-        for failures in range(1, _ATTEMPTS + 1):
-            try:
-                with self._fetcher.get(url) as answer:
-                    if answer.status == HTTPStatus.OK:
-                        return answer.read(most=_MOST_INDEX).decode("utf-8", "replace")
-                    if answer.status not in _PASSING:
-                        return None
-                    raise _busy(answer)
-            except (FetchFailedError, BusyServerError) as error:
-                budget.spend(failures, error)
-        raise AssertionError("The last attempt raises.")
+
+        def fetch() -> str | None:
+            with self._fetcher.get(url) as answer:
+                if answer.status == HTTPStatus.OK:
+                    return answer.read(most=_MOST_INDEX).decode("utf-8", "replace")
+                raise_if_busy(answer)
+                return None
+
+        return persist(fetch)
 
     def _probe(self, image: ComputeImage) -> tuple[HttpMark, bool]:
         """Ask for the first byte: a HEAD would not tell whether parts are given."""
-        url = self._url_of(image)
-        budget = RetryBudget(in_a_row=_ATTEMPTS, in_all=_ATTEMPTS)
-        for failures in range(1, _ATTEMPTS + 1):
-            try:
-                with self._fetcher.get(url, {"range": "bytes=0-0"}) as answer:
-                    return _read_probe(answer, image)
-            except (FetchFailedError, BusyServerError) as error:
-                budget.spend(failures, error)
-        raise AssertionError("The last attempt raises.")
 
+        def fetch() -> tuple[HttpMark, bool]:
+            with self._fetcher.get(self._url_of(image), {"range": "bytes=0-0"}) as answer:
+                return _read_probe(answer, image)
 
-class _Ranges:
-    """Ranges of one version of one file."""
+        return persist(fetch)
 
-    def __init__(self, *, fetcher: Fetcher, url: str, image: ComputeImage, mark: HttpMark) -> None:
-        self._fetcher = fetcher
-        self._url = url
-        self._image = image
-        self._mark = mark
-        self._limit = AdaptiveLimit(first=_FIRST_REQUESTS, most=_REQUESTS)
-        self._budget = RetryBudget(
-            in_a_row=_ATTEMPTS, in_all=_FAILURES + mark.size // _BYTES_PER_FAILURE
+    def _ranges_of(self, image: ComputeImage, mark: HttpMark) -> HttpRanges:
+        def find_change(answer: Answer) -> str | None:
+            is_same = answer.headers.get("etag", "") == mark.etag or not mark.etag
+            return None if is_same else "its ETag is another"
+
+        return HttpRanges(
+            get=lambda headers: self._fetcher.get(self._url_of(image), headers),
+            image=image,
+            size=mark.size,
+            find_change=find_change,
+            headers={"if-match": mark.etag} if mark.settled else None,
         )
-
-    def fetch(self, offset: int, length: int) -> bytes:
-        """Do as `RangeReader.fetch`; a transfer that breaks off goes on from where it was."""
-        got = bytearray()
-        failures = 0
-        while len(got) < length:
-            before = len(got)
-            try:
-                with self._limit.turn():
-                    self._fetch_some(offset, length, got)
-            except (FetchFailedError, BusyServerError) as error:
-                # Only attempts that gave nothing count in a row: a slow way is still a way.
-                failures = failures + 1 if len(got) == before else 1
-                self._budget.spend(failures, error)
-        return bytes(got)
-
-    def _fetch_some(self, offset: int, length: int, got: bytearray) -> None:
-        first, last = offset + len(got), offset + length - 1
-        headers = {"range": f"bytes={first}-{last}"}
-        if self._mark.settled:
-            headers["if-match"] = self._mark.etag
-        with self._fetcher.get(self._url, headers) as answer:
-            self._check(answer, first=first, last=last)
-            for piece in answer.iter_bytes():
-                if len(got) + len(piece) > length:
-                    raise _changed(self._image, "the server sent more than was asked for")
-                got += piece
-        if len(got) < length:
-            raise FetchFailedError(
-                f"{self._image.location} broke off after {offset + len(got)} bytes.",
-                remedy="Look at the other server, then try again.",
-                facts=_facts(self._image),
-            )
-
-    def _check(self, answer: Answer, *, first: int, last: int) -> None:
-        if answer.status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):
-            raise _changed(self._image, f"the server answers {answer.status}")
-        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise _changed(self._image, "it is shorter than it was")
-        if answer.status != HTTPStatus.PARTIAL_CONTENT:
-            raise _refusal(answer, self._image)
-        if answer.headers.get("etag", "") != self._mark.etag and self._mark.etag:
-            raise _changed(self._image, "its ETag is another")
-        found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if found is None or [int(each) for each in found.groups()] != [
-            first,
-            last,
-            self._mark.size,
-        ]:
-            raise _changed(
-                self._image,
-                f"bytes {first}-{last}/{self._mark.size} were asked for, and the server gave "
-                f"{answer.headers.get('content-range', 'no range')!r}",
-            )
 
 
 def _read_probe(answer: Answer, image: ComputeImage) -> tuple[HttpMark, bool]:
     etag = answer.headers.get("etag", "")
     modified = answer.headers.get("last-modified", "")
     if answer.status == HTTPStatus.PARTIAL_CONTENT:
-        found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if found is not None:
-            return HttpMark(size=int(found[3]), etag=etag, modified=modified), True
+        total = find_total(answer)
+        if total is not None:
+            return HttpMark(size=total, etag=etag, modified=modified), True
     elif answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # so are empty files
         return HttpMark(size=0, etag=etag, modified=modified), True
     elif answer.status != HTTPStatus.OK:
-        raise _refusal(answer, image)
+        raise refusal(answer, image)
     size = answer.headers.get("content-length", "")
     return HttpMark(size=int(size) if size.isdecimal() else 0, etag=etag, modified=modified), False
-
-
-def _refusal(answer: Answer, image: ComputeImage) -> CloudDesktopError:
-    if answer.status in _PASSING:
-        return _busy(answer)
-    if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return NotFoundError.of_resource("Image", image.id)
-    return SourceUnreadableError(
-        f"The server of the source {image.source} answers HTTP {answer.status} for "
-        f"{image.location}.",
-        remedy="Give this server the right to read the file there, or correct the source's URL.",
-        facts={**_facts(image), "http_status": str(answer.status)},
-    )
-
-
-def _busy(answer: Answer) -> BusyServerError:
-    return BusyServerError(
-        f"The server of {urlsplit(answer.url).hostname} answers HTTP {answer.status}.",
-        remedy="Look at the other server, then try again.",
-        retry_after_seconds=_seconds_of(answer.headers),
-        facts={"http_status": str(answer.status)},
-    )
-
-
-def _seconds_of(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After: seconds, or a date."""
-    value = headers.get("retry-after", "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        wanted = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if wanted.tzinfo is None:
-        wanted = wanted.replace(tzinfo=UTC)
-    return max(0.0, (wanted - datetime.now(tz=UTC)).total_seconds())
-
-
-def _changed(image: ComputeImage, why: str) -> SourceChangedError:
-    return SourceChangedError(
-        f"The file {image.location} in the source {image.source} changed while it was copied: "
-        f"{why}.",
-        remedy="Wait until nothing writes to it or replaces it, then copy it again.",
-        facts=_facts(image),
-    )
-
-
-def _facts(image: ComputeImage) -> dict[str, str]:
-    return {"source": image.source, "image_id": image.id, "file": image.location}
