@@ -113,6 +113,8 @@ def test_secrets_are_struck_out(stderr: Terminal, *, is_terminal: bool) -> None:
     log = structlog.get_logger()
     text = f"got {token}"
     log.info(text, header=f"Bearer {token}", body=f"jwt={jwt}")
+    fernet = f"gAAAAABr{'x-Y_9' * 30}=="
+    log.info("of OpenStack", header=f"x-auth-token: {fernet}")
     named: dict[str, str] = dict.fromkeys(("token", "private_key", "jwt"), "abc123")
     log.info("named", **named)
     try:
@@ -121,7 +123,7 @@ def test_secrets_are_struck_out(stderr: Terminal, *, is_terminal: bool) -> None:
         log.exception("failed")
         logging.getLogger("library").exception("failed with %s", jwt)
     text = stderr.getvalue()
-    for secret in (token, jwt, "abc123"):
+    for secret in (token, jwt, fernet, "x-Y_9", "abc123"):
         assert secret not in text
     assert text.count("***") >= 6
 

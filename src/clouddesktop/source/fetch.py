@@ -146,37 +146,61 @@ class Fetcher:
             FetchForbiddenError: the URL, a redirect or an address is not allowed.
             FetchFailedError: no answer came.
         """
-        given = {"accept-encoding": "identity", "user-agent": "clouddesktop", **(headers or {})}
         first = Origin.of(url)
         for _ in range(_MOST_REDIRECTS + 1):
             origin = self._check(url)
             sent = {
                 name: value
-                for name, value in given.items()
+                for name, value in (headers or {}).items()
                 if origin == first or name.lower() not in _FOREIGN_HEADERS
             }
-            with _translated(url):
-                request = self._pool.stream(
-                    "GET",
-                    url,
-                    headers=[("host", urlsplit(url).netloc), *sent.items()],
-                    extensions={"timeout": self._timeouts},
-                )
-                response = request.__enter__()
-            try:
-                answer = Answer(response, url=url)
+            with self._ask("GET", url, sent) as answer:
                 location = answer.headers.get("location")
                 if answer.status not in _REDIRECTS or location is None:
                     yield answer
                     return
-            finally:
-                request.__exit__(None, None, None)
             url = urljoin(url, location)
         raise _forbidden(url, f"more than {_MOST_REDIRECTS} redirects lead to it")
+
+    @contextmanager
+    def post(
+        self, url: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Iterator[Answer]:
+        """Send a body to the source's own host, and nowhere else: a redirect is not followed.
+
+        Any status is an answer.
+
+        Raises:
+            FetchForbiddenError: the URL is of another host.
+            FetchFailedError: no answer came.
+        """
+        if Origin.of(url) != self._home:
+            raise _forbidden(url, "it is not of the host that this is meant for")
+        with self._ask("POST", url, headers or {}, body) as answer:
+            yield answer
 
     def close(self) -> None:
         """Hang up everywhere."""
         self._pool.close()
+
+    @contextmanager
+    def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Iterator[Answer]:
+        given = {"accept-encoding": "identity", "user-agent": "clouddesktop", **headers}
+        with _translated(url):
+            request = self._pool.stream(
+                method,
+                url,
+                headers=[("host", urlsplit(url).netloc), *given.items()],
+                content=body,
+                extensions={"timeout": self._timeouts},
+            )
+            response = request.__enter__()
+        try:
+            yield Answer(response, url=url)
+        finally:
+            request.__exit__(None, None, None)
 
     def _check(self, url: str) -> Origin:
         origin = Origin.of(url)

@@ -176,6 +176,15 @@ def test_a_long_answer_is_cut(fetcher: Fetcher, web: WebServer) -> None:
         read(fetcher, f"{web.url}disk.raw")
 
 
+def test_a_body_is_sent_to_the_sources_own_host_only(fetcher: Fetcher) -> None:
+    """It may hold a secret."""
+    with (
+        pytest.raises(FetchForbiddenError, match="meant for"),
+        fetcher.post("https://8.8.8.8", b""),
+    ):
+        raise AssertionError("This is not reached.")
+
+
 def test_http_is_for_this_machine_only() -> None:
     """Even when the operator asks for it."""
     Fetcher("http://127.0.0.1:1/", stall_seconds=1).close()
