@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -20,6 +20,7 @@ from clouddesktop.errors import FieldViolation, InvalidArgumentError
 
 _PREFIX = "CLOUDDESKTOP_"
 _HOST_NAME = re.compile(r"[0-9A-Za-z](?:[-.:0-9A-Za-z]{0,251}[0-9A-Za-z])?")  # or an IP address
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Settings(BaseSettings):
@@ -106,6 +107,52 @@ class Settings(BaseSettings):
         if path is None:
             return init_settings, env_settings
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+
+class OpenStackSettings(BaseSettings):
+    """How to log in at OpenStack: its standard variables and nothing else, for they hold secrets.
+
+    Either the token, or all of the other three, or none.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="OS_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    token: SecretStr | None = None
+    auth_url: str | None = None
+    application_credential_id: str | None = None
+    application_credential_secret: SecretStr | None = None
+
+
+def load_openstack_settings() -> OpenStackSettings:
+    """Read OpenStack's variables.
+
+    Raises:
+        InvalidArgumentError: a login is given in part, or twice; or a token that cannot be one.
+    """
+    found = OpenStackSettings()
+    credential = {
+        "OS_AUTH_URL": found.auth_url,
+        "OS_APPLICATION_CREDENTIAL_ID": found.application_credential_id,
+        "OS_APPLICATION_CREDENTIAL_SECRET": found.application_credential_secret,
+    }
+    is_begun = bool(found.application_credential_id or found.application_credential_secret)
+    missing = [name for name, value in credential.items() if is_begun and not value]
+    why = ""
+    if missing:
+        why = f"it lacks {' and '.join(missing)}"
+    elif is_begun and found.token:
+        why = "OS_TOKEN and an application credential are both given"
+    elif found.token and not _TOKEN.fullmatch(found.token.get_secret_value()):
+        why = "OS_TOKEN has characters that no token has"
+    if why:
+        raise InvalidArgumentError(
+            f"The login for OpenStack is not clear: {why}.",
+            remedy="Set OS_AUTH_URL, OS_APPLICATION_CREDENTIAL_ID and "
+            "OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN, and unset the rest.",
+        )
+    return found
 
 
 def load_settings(**options: Any) -> Settings:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clouddesktop.config import load_settings
+from clouddesktop.config import load_openstack_settings, load_settings
 from clouddesktop.errors import InvalidArgumentError
 
 
@@ -55,3 +55,61 @@ def test_a_missing_settings_file_is_named() -> None:
     """The path is in the message."""
     with pytest.raises(InvalidArgumentError, match=r"/missing\.toml"):
         load_settings(config=Path("/missing.toml"))
+
+
+OPENSTACK = {
+    "OS_TOKEN": "",
+    "OS_AUTH_URL": "https://keystone.example/v3",
+    "OS_APPLICATION_CREDENTIAL_ID": "me",
+    "OS_APPLICATION_CREDENTIAL_SECRET": "s3cret",
+}
+
+
+def set_openstack(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in {**OPENSTACK, **values}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_openstacks_variables_are_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones are not set; others of a shell do not matter; secrets are not printed."""
+    set_openstack(monkeypatch, OS_PROJECT_NAME="x")
+    found = load_openstack_settings()
+    assert (found.auth_url, found.application_credential_id) == (OPENSTACK["OS_AUTH_URL"], "me")
+    assert found.application_credential_secret is not None
+    assert found.application_credential_secret.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(found)
+    nothing = dict.fromkeys(OPENSTACK, "")
+    set_openstack(monkeypatch, **{**nothing, "OS_AUTH_URL": "https://keystone.example"})
+    found = load_openstack_settings()
+    assert found.token is found.application_credential_secret is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"OS_AUTH_URL": ""}, "it lacks OS_AUTH_URL[.]"),
+        (
+            {"OS_APPLICATION_CREDENTIAL_SECRET": "", "OS_AUTH_URL": ""},
+            "it lacks OS_AUTH_URL and OS_APPLICATION_CREDENTIAL_SECRET",
+        ),
+        ({"OS_APPLICATION_CREDENTIAL_ID": ""}, "it lacks OS_APPLICATION_CREDENTIAL_ID"),
+        ({"OS_TOKEN": "t0ken"}, "both given"),
+        (
+            {
+                "OS_TOKEN": "t0ken\nx-evil: 1",
+                "OS_APPLICATION_CREDENTIAL_ID": "",
+                "OS_APPLICATION_CREDENTIAL_SECRET": "",
+            },
+            "characters that no token has",
+        ),
+    ],
+)
+def test_a_login_that_is_not_clear_is_refused(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], words: str
+) -> None:
+    """Without a word of what is secret in it."""
+    set_openstack(monkeypatch, **values)
+    with pytest.raises(InvalidArgumentError, match=words) as caught:
+        load_openstack_settings()
+    assert "s3cret" not in str(caught.value.failure)
+    assert "t0ken" not in str(caught.value.failure)

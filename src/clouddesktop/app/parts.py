@@ -14,6 +14,7 @@ import structlog
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
 from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
+from clouddesktop.app.openstack import find_openstack_access
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder
 from clouddesktop.catalog.installation import STORE_ID, settle_fact
@@ -137,6 +138,7 @@ def built(
 
 
 def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
+    openstack = find_openstack_access(settings)
     return SourceCatalogue(
         [
             parse_source(
@@ -145,6 +147,7 @@ def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
                 folder_id=folder.id,
                 ca_file=settings.source_ca,
                 stall_seconds=settings.source_stall,
+                openstack=openstack,
             )
             for name, url in settings.source.items()
         ]

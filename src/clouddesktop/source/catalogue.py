@@ -12,9 +12,11 @@ from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import AmbiguousComputeImageError, Mark, Source, SourceFile
 from clouddesktop.source.folder import FolderSource
+from clouddesktop.source.glance import GlanceSource
 from clouddesktop.source.https import HttpsSource
+from clouddesktop.source.keystone import OpenStackAccess
 
-_LATER = frozenset({"s3", "glance+https"})
+_LATER = frozenset({"s3"})
 _STALL_SECONDS = 30.0
 
 
@@ -80,14 +82,16 @@ def parse_source(
     folder_id: str,
     ca_file: Path | None = None,
     stall_seconds: float = _STALL_SECONDS,
+    openstack: OpenStackAccess | None = None,
 ) -> Source:
     """Make a source from its setting.
 
     `ca_file` has further authorities that servers' certificates may come from; a transfer that
-    gives nothing for `stall_seconds` is cut.
+    gives nothing for `stall_seconds` is cut. `openstack` is how to log in at Glance.
 
     Raises:
         InvalidArgumentError: the URL is none, or not of a folder that is there.
+        FetchForbiddenError: the URL is none that is fetched from.
         UnimplementedError: sources of that kind are not served yet.
     """
     parts = urlsplit(url)
@@ -95,6 +99,15 @@ def parse_source(
         raise UnimplementedError(
             f"The source {name} is of the kind {parts.scheme}, which is not served yet.",
             remedy="Bring the images into a folder and use file:///DIR.",
+        )
+    if parts.scheme in ("glance+https", "glance+http"):
+        return GlanceSource(
+            name=name,
+            folder_id=folder_id,
+            url=url.partition("+")[2],
+            access=openstack,
+            ca_file=None if ca_file is None else str(ca_file),
+            stall_seconds=stall_seconds,
         )
     if parts.scheme in ("https", "http"):
         return HttpsSource(
