@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from clouddesktop.store.blobs import (
     StoreTooNewError,
 )
 
+MIB = 1 << 20
 KEY = "packs/e3o1/000000-1-1"
 DATA = bytes(range(256)) * 5000
 
@@ -53,6 +56,17 @@ class BlobStoreSuite(ABC):
         assert self.raw_keys() == [KEY]
         assert blobs.get(KEY) == data
         assert blobs.size(KEY) == len(data)
+
+    @pytest.mark.parametrize("size", [MIB - 1, MIB, MIB + 1, 3 * MIB + 4095])
+    @pytest.mark.parametrize("start", [0, 1, 512])
+    def test_large_blobs_of_any_size_and_place(
+        self, blobs: BlobStore, size: int, start: int
+    ) -> None:
+        """What is written in blocks from a page's start on, and what is not, is the same."""
+        memory = mmap.mmap(-1, start + size)
+        memory[start:] = os.urandom(size)
+        assert blobs.put(KEY, memoryview(memory)[start:].toreadonly())
+        assert self.raw_get(KEY) == memory[start:]
 
     def test_putting_twice_is_fine(self, blobs: BlobStore) -> None:
         """The second put says that the blob was there, and leaves it."""

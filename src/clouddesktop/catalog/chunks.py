@@ -25,6 +25,27 @@ _BATCH = 500
 """Digests a query asks for at a time: SQLite once took at most 999 parameters."""
 
 
+# Built once: to build and compile such a statement takes longer than to run it.
+_KNOWN = sa.select(chunks.c.digest, chunks.c.pack).where(
+    chunks.c.digest.in_(sa.bindparam("digests", expanding=True))
+)
+_PLACES = (
+    sa.select(
+        chunks.c.digest,
+        packs.c.id,
+        chunks.c.codec,
+        chunks.c.offset,
+        chunks.c.stored_size,
+        chunks.c.plain_size,
+    )
+    .join(packs, packs.c.number == chunks.c.pack)
+    .where(chunks.c.digest.in_(sa.bindparam("digests", expanding=True)))
+)
+_STORED_SIZE = sa.select(
+    sa.func.count(), sa.func.coalesce(sa.func.sum(chunks.c.stored_size), 0)
+).where(chunks.c.digest.in_(sa.bindparam("digests", expanding=True)))
+
+
 def find_places(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
     """Tell where chunks lie; those that the store does not have are left out."""
     return {
@@ -37,11 +58,9 @@ def find_places(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Di
 def find_known(connection: sa.Connection, digests: Sequence[Digest]) -> dict[Digest, int]:
     """Map those of the digests that the store has to the numbers of their packs."""
     return {
-        Digest(row.digest): row.pack
+        Digest(digest): pack
         for batch in _batches(digests)
-        for row in connection.execute(
-            sa.select(chunks.c.digest, chunks.c.pack).where(chunks.c.digest.in_(batch))
-        )
+        for digest, pack in connection.execute(_KNOWN, {"digests": batch})
     }
 
 
@@ -53,11 +72,7 @@ def sum_stored_size(connection: sa.Connection, digests: Sequence[Digest]) -> int
     """
     count = size = 0
     for batch in _batches(digests):
-        row = connection.execute(
-            sa.select(
-                sa.func.count(), sa.func.coalesce(sa.func.sum(chunks.c.stored_size), 0)
-            ).where(chunks.c.digest.in_(batch))
-        ).one()
+        row = connection.execute(_STORED_SIZE, {"digests": batch}).one()
         count += row[0]
         size += row[1]
     if count < len(digests):
@@ -138,18 +153,7 @@ def to_entry(row: sa.Row[*tuple[Any, ...]]) -> PackEntry:
 
 
 def _places(connection: sa.Connection, digests: Sequence[Digest]) -> Iterator[ChunkPlace]:
-    rows = connection.execute(
-        sa.select(
-            chunks.c.digest,
-            packs.c.id,
-            chunks.c.codec,
-            chunks.c.offset,
-            chunks.c.stored_size,
-            chunks.c.plain_size,
-        )
-        .join(packs, packs.c.number == chunks.c.pack)
-        .where(chunks.c.digest.in_(digests))
-    )
+    rows = connection.execute(_PLACES, {"digests": digests})
     for row in rows:
         yield ChunkPlace(
             pack_id=PackId(row.id),

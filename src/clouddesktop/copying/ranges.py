@@ -5,7 +5,9 @@ Runs in a thread. Its memory is one batch of plain bytes and one pack of compres
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from clouddesktop.catalog.chunks import find_known
 from clouddesktop.catalog.copies import (
@@ -22,7 +24,7 @@ from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.manifest import CHUNK_SIZE, CopyRange, chunk_length
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.codec import digest_of, encode, is_zero
-from clouddesktop.store.packs import PackWriter
+from clouddesktop.store.packs import PackBuffer, PackWriter
 
 BATCH_SIZE = 8 << 20
 """Plain bytes that a range holds at a time, and asks the index about in one query."""
@@ -34,6 +36,44 @@ The last time it shares nothing, and so cannot fail for that again.
 """
 
 
+class RangeMemory:
+    """What ranges are read into and packed in: used by one range at a time, kept for the next.
+
+    Thread-safe. Pages that the system has to find anew cost as much time as the compression.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[tuple[memoryview, PackBuffer]] = []
+        self._keepers = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what is not used at the moment, until the last caller leaves."""
+        with self._lock:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keepers -= 1
+                if not self._keepers:
+                    self._free.clear()
+
+    @contextmanager
+    def taken(self) -> Iterator[tuple[memoryview, PackBuffer]]:
+        """Give the bytes of a batch and a pack's buffer, for the time being."""
+        with self._lock:
+            taken = self._free.pop() if self._free else None
+        memory = taken or (memoryview(bytearray(BATCH_SIZE)), PackBuffer())
+        try:
+            yield memory
+        finally:
+            with self._lock:
+                if self._keepers:
+                    self._free.append(memory)
+
+
 class RangeStore:
     """Stores the ranges of one run."""
 
@@ -43,11 +83,13 @@ class RangeStore:
         run: CopyRun,
         database: Database,
         chunks: ChunkStore,
+        memory: RangeMemory,
         failpoint: Callable[[str], None],
     ) -> None:
         self._run = run
         self._database = database
         self._chunks = chunks
+        self._memory = memory
         self._failpoint = failpoint
 
     def is_recorded(self, copy_range: CopyRange) -> bool:
@@ -61,7 +103,16 @@ class RangeStore:
         """
         for tries_left in reversed(range(_TRIES)):
             try:
-                self._store(disk, copy_range, check=check, attempt=_TRIES - tries_left)
+                with self._memory.taken() as (batch, buffer):
+                    pack = self._chunks.new_pack(buffer)
+                    self._store(
+                        disk,
+                        copy_range,
+                        pack,
+                        memory=batch,
+                        check=check,
+                        attempt=_TRIES - tries_left,
+                    )
             except ChunkGoneError:
                 if not tries_left:
                     raise
@@ -69,14 +120,20 @@ class RangeStore:
                 return
 
     def _store(
-        self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None], attempt: int
+        self,
+        disk: Disk,
+        copy_range: CopyRange,
+        pack: PackWriter,
+        *,
+        memory: memoryview,
+        check: Callable[[], None],
+        attempt: int,
     ) -> None:
         self._failpoint(f"range-begin:{copy_range.index}")
-        pack = self._chunks.new_pack()
         written: set[Digest] = set()
         references: list[tuple[int, Digest]] = []
         bytes_new = bytes_shared = bytes_zero = 0
-        for batch in _iter_batches(disk, copy_range):
+        for batch in _iter_batches(disk, copy_range, memory):
             plain: dict[Digest, memoryview] = {}
             for number, view in batch:
                 if is_zero(view):
@@ -125,9 +182,10 @@ class RangeStore:
         return StoredPack(pack_id, size, entries)
 
 
-def _iter_batches(disk: Disk, copy_range: CopyRange) -> Iterator[list[tuple[int, memoryview]]]:
+def _iter_batches(
+    disk: Disk, copy_range: CopyRange, buffer: memoryview
+) -> Iterator[list[tuple[int, memoryview]]]:
     """Read a range piece by piece: chunk numbers and their bytes, valid until the next piece."""
-    buffer = memoryview(bytearray(min(BATCH_SIZE, copy_range.chunk_count * CHUNK_SIZE)))
     step = BATCH_SIZE // CHUNK_SIZE
     end = copy_range.first_chunk + copy_range.chunk_count
     for first in range(copy_range.first_chunk, end, step):

@@ -18,7 +18,7 @@ from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
-from clouddesktop.copying.ranges import RangeStore
+from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.verifying import verify_checksum
 from clouddesktop.errors import (
@@ -65,6 +65,7 @@ class CopyStages:
         chunks: ChunkStore,
         manifests: ManifestStore,
         threads: Executor,
+        memory: RangeMemory,
         failpoint: Callable[[str], None],
     ) -> None:
         self._run = run
@@ -74,7 +75,9 @@ class CopyStages:
         self._manifests = manifests
         self._threads = threads
         self._failpoint = failpoint
-        self._ranges = RangeStore(run=run, database=database, chunks=chunks, failpoint=failpoint)
+        self._ranges = RangeStore(
+            run=run, database=database, chunks=chunks, memory=memory, failpoint=failpoint
+        )
         self._failed = run.failed
 
     async def plan(self) -> Answer:

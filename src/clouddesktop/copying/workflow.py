@@ -14,6 +14,7 @@ import structlog
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.copying.ranges import RangeMemory
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
 from clouddesktop.disk.sandbox import SandboxPolicy
@@ -54,6 +55,7 @@ class CopyWorkflow:
         self._sandbox = sandbox
         self._spool = spool
         self._failpoint = failpoint
+        self._memory = RangeMemory()
 
     async def run(self, steps: Steps, operation_id: str) -> None:
         """Copy, or go on with a copy that was interrupted, to the operation's end."""
@@ -68,13 +70,14 @@ class CopyWorkflow:
             compute_image_id=run.compute_image.id,
             run=run.epoch,
         )
-        with CopySession(
+        session = CopySession(
             sources=self._sources,
             compute_image=run.compute_image,
             readers=self._ranges_at_once,
             sandbox=self._sandbox,
             spool=self._spool,
-        ) as session:
+        )
+        with session, self._memory.kept():
             stages = CopyStages(
                 run=run,
                 session=session,
@@ -82,6 +85,7 @@ class CopyWorkflow:
                 chunks=self._chunks,
                 manifests=self._manifests,
                 threads=self._threads,
+                memory=self._memory,
                 failpoint=self._failpoint,
             )
             succeeded = await self._copy(steps, stages)

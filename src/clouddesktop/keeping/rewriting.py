@@ -44,7 +44,7 @@ def live_share(judgement: Judgement, examination: PackExamination) -> float:
 class PackRewriter:
     """Gathers packs until their live chunks make up a new one, or `flush` is called.
 
-    Memory: a new pack of up to 32 MiB, what is live of one old pack, and 8 MiB of plain bytes.
+    Memory: a new pack of up to 48 MiB, what is live of one old pack, and 8 MiB of plain bytes.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from clouddesktop.ids import Digest
 CHUNK_SIZE = 256 << 10
 """Bytes of a chunk, the unit of deduplication; docs/adr/0002 has the figures behind it."""
 
-RANGE_SIZE = 32 << 20
+RANGE_SIZE = 48 << 20
 """Bytes of data in a range at most; its new chunks make one pack (docs/adr/0002)."""
 
 

@@ -268,8 +268,7 @@ class BlobStore:
     def _put_local(self, folder: LocalFolder, key: str, data: Buffer) -> None:
         staged = folder.stage()
         try:
-            obstore.put(self._store, staged, data, mode="overwrite", use_multipart=False)
-            folder.sync_file(staged)
+            folder.write(staged, data)
             with folder.naming:
                 # A hard link, so it fails if the name is taken, and what the name shows is whole.
                 obstore.rename(self._store, staged, key, overwrite=False)

@@ -15,6 +15,7 @@ from clouddesktop.store.encryption import KeyRing, key_id_of
 from clouddesktop.store.packs import (
     MAX_STORED_SIZE,
     DamagedPackError,
+    PackBuffer,
     PackEntry,
     PackWriter,
     read_table,
@@ -67,9 +68,9 @@ class ChunkStore:
         self._keys = keys or KeyRing()
         self._failpoint = failpoint
 
-    def new_pack(self) -> PackWriter:
-        """Begin a pack; its chunks are sealed if the store has a key."""
-        return PackWriter(self._keys)
+    def new_pack(self, buffer: PackBuffer | None = None) -> PackWriter:
+        """Begin a pack, in `buffer` if there is one; its chunks are sealed if there is a key."""
+        return PackWriter(self._keys, buffer)
 
     def put_pack(self, pack_id: PackId, data: Buffer) -> None:
         """Store a finished pack; durable on return, and may be repeated with the same pack.

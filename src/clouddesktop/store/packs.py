@@ -15,8 +15,10 @@ they are in every version. docs/store-format.md says the same for people who wri
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clouddesktop.errors import DataLossError, FailedPreconditionError
@@ -39,6 +41,8 @@ _FOOTER_MAGIC = b"CDPACKED"
 
 _TAIL_SIZE = 16 << 10
 """Bytes read first from a pack's end: they hold the table of 300 chunks; packs have about 256."""
+
+_FIRST_BUFFER = 8 << 20
 
 _MAX_ENTRIES = 1 << 20
 """A table of 52 MiB; ours are of some hundred entries."""
@@ -76,14 +80,46 @@ class PackEntry:
         return self.offset + self.stored_size
 
 
-class PackWriter:
-    """Puts a pack together in memory, in one growing buffer; `keys` seal what goes into it."""
+class PackBuffer:
+    """Memory that grows, for one pack at a time; it begins at a page, as direct writes need it.
 
-    def __init__(self, keys: KeyRing | None = None) -> None:
+    Whoever writes many packs keeps it: pages that the system gives anew cost more than the copy.
+    """
+
+    def __init__(self) -> None:
+        self._memory = _map(_FIRST_BUFFER)
+
+    def put(self, offset: int, data: Buffer) -> int:
+        """Copy bytes to an offset; gives the offset after them."""
+        end = offset + len(data)
+        if end > len(self._memory):
+            larger = _map(max(end, 2 * len(self._memory)))
+            larger[:offset] = memoryview(self._memory)[:offset]
+            self._memory = larger
+        self._memory[offset:end] = data
+        return end
+
+    def view(self, end: int) -> memoryview:
+        """Give the bytes up to an offset, read-only and not copied."""
+        return memoryview(self._memory)[:end].toreadonly()
+
+
+def _map(size: int) -> mmap.mmap:
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel may be built without
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+class PackWriter:
+    """Puts a pack together in memory; `keys` seal what goes into it."""
+
+    def __init__(self, keys: KeyRing | None = None, buffer: PackBuffer | None = None) -> None:
+        """Use `buffer` until the pack is stored, or one of its own."""
         self._keys = keys or KeyRing()
-        self._data = bytearray(_HEADER.size)
+        self._buffer = buffer or PackBuffer()
         self._entries: list[PackEntry] = []
-        self._size = len(self._data)
+        self._size = _HEADER.size
         self._is_finished = False
 
     @property
@@ -115,8 +151,7 @@ class PackWriter:
                 plain_size=plain_size,
             )
         )
-        self._data += stored
-        self._size = len(self._data)
+        self._size = self._buffer.put(self._size, stored)
 
     def finish(self) -> tuple[Sequence[PackEntry], Buffer]:
         """Append the table and hand the pack over; the writer keeps nothing of it.
@@ -131,15 +166,13 @@ class PackWriter:
         )
         is_sealed = any(each.codec not in {Codec.PLAIN, Codec.ZSTD} for each in self._entries)
         version = VERSION if is_sealed else _PLAIN_VERSION
-        self._data[: _HEADER.size] = _HEADER.pack(_HEADER_MAGIC, version, 0)
+        header = _HEADER.pack(_HEADER_MAGIC, version, 0)
         place = _PLACE.pack(self._size, len(self._entries), version)
-        checksum = digest_of(bytes(self._data[: _HEADER.size]) + table + place)
-        self._data += table
-        self._data += _FOOTER.pack(place, checksum, _FOOTER_MAGIC)
-        self._size = len(self._data)
+        footer = _FOOTER.pack(place, digest_of(header + table + place), _FOOTER_MAGIC)
+        self._buffer.put(0, header)
+        self._size = self._buffer.put(self._size, table + footer)
         self._is_finished = True
-        data, self._data = self._data, bytearray()
-        return tuple(self._entries), memoryview(data).toreadonly()
+        return tuple(self._entries), self._buffer.view(self._size)
 
 
 def read_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 
@@ -10,9 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clouddesktop.errors import DataLossError
-from clouddesktop.store.codec import Buffer, decode, digest_of, encode
+from clouddesktop.store.codec import Buffer, Codec, decode, digest_of, encode
 from clouddesktop.store.packs import (
     DamagedPackError,
+    PackBuffer,
     PackEntry,
     PackTooNewError,
     PackWriter,
@@ -182,3 +184,18 @@ def test_the_format_does_not_change() -> None:
     """Packs of version 1 are read for ever: these are its bytes."""
     _, data = write([b"clouddesktop", bytes(range(48))])
     assert digest_of(data).hex() == FORMAT_DIGEST
+
+
+def test_a_buffer_serves_one_pack_after_another() -> None:
+    """A pack is the same in a buffer that has held a longer one, and in one that has to grow."""
+    buffer = PackBuffer()
+    chunks = [os.urandom(5 << 20) for _ in range(5)]
+    for plains in (chunks, chunks[:1], chunks[2:]):
+        packs = []
+        for writer in (PackWriter(buffer=buffer), PackWriter()):
+            for plain in plains:
+                writer.add(digest_of(plain), Codec.PLAIN, plain, len(plain))
+            entries, data = writer.finish()
+            packs.append((entries, bytes(data)))
+        assert packs[0] == packs[1]
+        assert [packs[0][1][each.offset : each.end] for each in packs[0][0]] == plains
