@@ -216,9 +216,10 @@ def test_data_that_glance_has_lost_is_no_data(
 
 
 def test_an_application_credential_logs_in(
-    openstack: OpenStack, make_source: MakeSource, proxy: GlanceProxy, login: Login
+    openstack: OpenStack, make_source: MakeSource, proxy: GlanceProxy
 ) -> None:
     """Its token is used again, and another one is issued when that is refused."""
+    login = openstack.make_login(uuid.uuid4().hex, has_rules=False)
     image_id = openstack.make_image(CONTENT)
     source = make_source(login=login)
     assert read(source, image_id) == CONTENT
@@ -231,9 +232,10 @@ def test_an_application_credential_logs_in(
 
 
 def test_a_token_that_ends_in_the_middle_is_renewed(
-    openstack: OpenStack, make_source: MakeSource, proxy: GlanceProxy, login: Login
+    openstack: OpenStack, make_source: MakeSource, proxy: GlanceProxy
 ) -> None:
     """By one of the requests that meet it, for all of them."""
+    login = openstack.make_login(uuid.uuid4().hex, has_rules=False)
     image_id = openstack.make_image(CONTENT)
 
     def revoke(handler: Handler, _number: int) -> bool:
@@ -264,6 +266,18 @@ def test_a_login_that_is_refused_says_what_to_do(
     assert token not in str(caught.value.failure)
     with pytest.raises(SourceUnreadableError, match="wants a login"):
         make_source(token=None).find_compute_image(image_id)
+
+
+def test_a_login_that_may_not_read_data_says_so(
+    openstack: OpenStack, make_source: MakeSource
+) -> None:
+    """Glance lets readers see images, and only members download them."""
+    image_id = openstack.make_image(CONTENT)
+    source = make_source(login=openstack.make_login(uuid.uuid4().hex, role="reader"))
+    assert source.find_compute_image(image_id) is not None
+    with pytest.raises(SourceUnreadableError, match="HTTP 403") as caught:
+        read(source, image_id)
+    assert "role member" in caught.value.remedy
 
 
 @pytest.mark.parametrize("event", ["deleted", "deactivated", "made anew"])

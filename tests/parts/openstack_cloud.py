@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import ssl
 import subprocess
@@ -22,7 +21,6 @@ _ROOT = Path(__file__).parents[2]
 _PYTHON = _ROOT / ".tools/openstack/bin/python"
 _SERVE = Path(__file__).parent / "openstack/serve.py"
 _INSTALL_SECONDS = 300
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/\d+")
 
 _KEYSTONE_CONF = """
 [DEFAULT]
@@ -65,6 +63,7 @@ project_name = admin
 user_domain_id = default
 project_domain_id = default
 token_cache_time = -1
+service_type = image
 """
 
 
@@ -88,6 +87,7 @@ class OpenStack:
             verify=ssl.create_default_context(cafile=str(tls.ca)), timeout=60, trust_env=False
         )
         self.token = self.issue_token()
+        self._list_glance()
 
     def issue_token(self) -> str:
         """Log in by the password."""
@@ -110,15 +110,20 @@ class OpenStack:
         return answer.headers["x-subject-token"]
 
     def revoke(self, token: str) -> None:
-        """End a token before its time."""
+        """End a token before its time; Keystone does not do that for logins with access rules."""
         headers = {"x-auth-token": self.token, "x-subject-token": token}
         self.client.delete(f"{self.keystone}/auth/tokens", headers=headers).raise_for_status()
 
-    def make_login(self, name: str) -> Login:
-        """Make an application credential."""
+    def make_login(self, name: str, *, role: str = "member", has_rules: bool = True) -> Login:
+        """Make an application credential with the rights that docs/sources.md has for it."""
+        paths = ("/v2/images", "/v2/images/*", "/v2/images/*/file")
+        rules = [{"service": "image", "method": "GET", "path": path} for path in paths]
+        wanted: dict[str, Any] = {"name": name, "roles": [{"name": role}]}
+        if has_rules:
+            wanted["access_rules"] = rules
         made = self._post(
             f"{self.keystone}/users/{self.user_id}/application_credentials",
-            {"application_credential": {"name": name}},
+            {"application_credential": wanted},
         ).json()["application_credential"]
         return Login(id=made["id"], secret=made["secret"])
 
@@ -161,6 +166,17 @@ class OpenStack:
     def data_file(self, image_id: str, *, store: str = "fast") -> Path:
         """Where Glance keeps an image's data."""
         return self.folder / "glance" / store / image_id
+
+    def _list_glance(self) -> None:
+        """Put Glance into Keystone's list of services, for access rules, at a false address."""
+        service = {"service": {"type": "image", "name": "glance"}}
+        made = self._post(f"{self.keystone}/services", service).json()["service"]
+        endpoint = {
+            "interface": "public",
+            "url": "https://glance.invalid",
+            "service_id": made["id"],
+        }
+        self._post(f"{self.keystone}/endpoints", {"endpoint": endpoint})
 
     def _post(self, url: str, body: dict[str, Any]) -> httpx.Response:
         headers = {"x-auth-token": self.token} if hasattr(self, "token") else {}

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
-from clouddesktop.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from clouddesktop.errors import (
+    CloudDesktopError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceUnreadableError
@@ -214,13 +219,7 @@ class GlanceSource:
                 return
         # With the connection given back: those that wait for a second one must not hold the last.
         self._check(image, mark.to_text())
-        if answer.status != HTTPStatus.NO_CONTENT:
-            raise refusal(answer, image)
-        raise SourceUnreadableError(
-            f"Glance of the source {self.name} has no data for its image {image.id}.",
-            remedy="See whether the storage behind Glance still has it.",
-            facts={"source": self.name, "image_id": image.id},
-        )
+        raise _explain(answer, image)
 
     def _has_ranges(self, image: ComputeImage, mark: GlanceMark) -> bool:
         def fetch() -> bool:
@@ -273,6 +272,25 @@ class GlanceSource:
         return ComputeImage(
             id=found.id, folder_id=self._folder_id, source=self.name, location=found.id
         )
+
+
+def _explain(answer: Answer, image: ComputeImage) -> CloudDesktopError:
+    """Give the error for an image that is as it was, and whose data is not given."""
+    facts = {"source": image.source, "image_id": image.id, "http_status": str(answer.status)}
+    if answer.status == HTTPStatus.NO_CONTENT:
+        return SourceUnreadableError(
+            f"Glance of the source {image.source} has no data for its image {image.id}.",
+            remedy="See whether the storage behind Glance still has it.",
+            facts=facts,
+        )
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return SourceUnreadableError(
+            f"Glance of the source {image.source} does not let this server's login read the data "
+            f"of the image {image.id} (HTTP 403).",
+            remedy="Give it the role member: Glance wants that for downloads.",
+            facts=facts,
+        )
+    return refusal(answer, image)
 
 
 def _find_fault(image: GlanceImage) -> str | None:
