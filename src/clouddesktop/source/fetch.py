@@ -251,6 +251,15 @@ class _GuardedBackend(httpcore.SyncBackend):
 
 
 @contextmanager
+def suggesting(remedy: str) -> Iterator[None]:
+    """Give another way out with a URL that is refused: the one who wrote it wrote a setting."""
+    try:
+        yield
+    except FetchForbiddenError as error:
+        raise FetchForbiddenError(error.message, remedy=remedy, facts=error.facts) from error
+
+
+@contextmanager
 def _translated(url: str) -> Iterator[None]:
     try:
         yield

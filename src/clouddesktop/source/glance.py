@@ -24,7 +24,7 @@ from clouddesktop.errors import (
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceUnreadableError
-from clouddesktop.source.fetch import Answer, Fetcher, FetchFailedError
+from clouddesktop.source.fetch import Answer, Fetcher, FetchFailedError, suggesting
 from clouddesktop.source.glance_api import GlanceApi, GlanceImage, is_image_id
 from clouddesktop.source.keystone import OpenStackAccess, make_tokens
 from clouddesktop.source.ranges import (
@@ -110,7 +110,11 @@ class GlanceSource:
         parts = urlsplit(url)
         path = parts.path.rstrip("/").removesuffix("/v2").rstrip("/")
         base = f"{parts.scheme}://{parts.netloc}{path}"
-        self._fetcher = Fetcher(base, ca_file=ca_file, stall_seconds=stall_seconds)
+        with suggesting(
+            "Write glance+https://HOST[:PORT][/PATH], Glance's public address. A login comes from "
+            "OpenStack's variables, such as OS_APPLICATION_CREDENTIAL_ID."
+        ):
+            self._fetcher = Fetcher(base, ca_file=ca_file, stall_seconds=stall_seconds)
         self._tokens = make_tokens(access, ca_file=ca_file, stall_seconds=stall_seconds)
         self._api = GlanceApi(
             source=name,

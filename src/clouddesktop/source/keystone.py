@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from clouddesktop.source.base import SourceUnreadableError
-from clouddesktop.source.fetch import Answer, Fetcher
+from clouddesktop.source.fetch import Answer, Fetcher, suggesting
 from clouddesktop.source.ranges import persist, raise_if_busy
 
 _MOST_ANSWER = 8 << 20
@@ -91,7 +91,8 @@ class KeystoneTokens:
         self._url = f"{base}/v3/auth/tokens"
         self._host = urlsplit(base).hostname
         self._credential = credential
-        self._fetcher = Fetcher(self._url, ca_file=ca_file, stall_seconds=stall_seconds)
+        with suggesting("Set OS_AUTH_URL to the https address of Keystone."):
+            self._fetcher = Fetcher(self._url, ca_file=ca_file, stall_seconds=stall_seconds)
         self._clock = clock
         self._lock = threading.Lock()
         self._token: str | None = None

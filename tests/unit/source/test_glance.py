@@ -12,7 +12,7 @@ from clouddesktop.errors import CloudDesktopError, InvalidArgumentError, NotFoun
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source import glance_api
 from clouddesktop.source.base import SourceChangedError, SourceUnreadableError, SourceUnsafeError
-from clouddesktop.source.fetch import FetchForbiddenError
+from clouddesktop.source.fetch import FetchFailedError, FetchForbiddenError
 from clouddesktop.source.glance import GlanceMark, GlanceSource
 from clouddesktop.source.glance_api import GlanceImage
 from clouddesktop.source.keystone import OpenStackAccess
@@ -284,6 +284,13 @@ def test_a_redirect_to_a_private_address_is_refused(
     other.stop()
 
 
+def test_data_that_ends_early_broke_off(make_source: MakeSource, web: ScriptedServer) -> None:
+    """Even where the server calls it whole; the spool fetches it again."""
+    web.script = serve(lambda _request: Reply(body=CONTENT[:-1]))
+    with pytest.raises(FetchFailedError, match="after 2999 of 3000 bytes"):
+        read(make_source())
+
+
 def test_a_size_is_what_glance_says(make_source: MakeSource, web: ScriptedServer) -> None:
     web.script = serve(by_ranges())
     with make_source().open_file(image()) as file:
@@ -315,3 +322,4 @@ def test_a_login_in_the_url_is_refused() -> None:
             stall_seconds=1,
         )
     assert "hunter2" not in str(caught.value.failure)
+    assert "variables" in caught.value.remedy

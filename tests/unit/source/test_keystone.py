@@ -149,8 +149,9 @@ def test_a_busy_keystone_is_asked_again(web: ScriptedServer, make: Make) -> None
 def test_a_secret_goes_over_tls_only() -> None:
     """And to the one host that was named."""
     credential = ApplicationCredential(auth_url="http://10.0.0.5/v3", id="me", secret=SECRET)
-    with pytest.raises(FetchForbiddenError, match="not of https"):
+    with pytest.raises(FetchForbiddenError, match="not of https") as caught:
         KeystoneTokens(credential, ca_file=None, stall_seconds=1)
+    assert "OS_AUTH_URL" in caught.value.remedy
     assert SECRET not in repr(OpenStackAccess(application_credential=credential, token=SECRET))
 
 
