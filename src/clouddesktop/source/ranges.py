@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ _FAILURES = 20
 _BYTES_PER_FAILURE = 64 << 20
 """How much of a file may bring one more failure: long transfers meet more of them."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may pass (RFC 9110 and 6585); any other refusal is final."""
 
 
@@ -65,7 +66,7 @@ def raise_if_busy(answer: Answer) -> None:
     Raises:
         BusyServerError: it says so; it may know when to come back.
     """
-    if answer.status in _PASSING:
+    if answer.status in PASSING:
         raise BusyServerError(
             f"The server of {urlsplit(answer.url).hostname} answers HTTP {answer.status}.",
             remedy="Look at the other server, then try again.",
@@ -87,7 +88,7 @@ def refusal(answer: Answer, image: ComputeImage) -> CloudDesktopError:
         f"The server of the source {image.source} answers HTTP {answer.status} for "
         f"{image.location}.",
         remedy="Give this server the right to read the file there, or correct the source's URL.",
-        facts={**_facts(image), "http_status": str(answer.status)},
+        facts={**facts_of(image), "http_status": str(answer.status)},
     )
 
 
@@ -97,12 +98,59 @@ def changed(image: ComputeImage, why: str) -> SourceChangedError:
         f"The file {image.location} in the source {image.source} changed while it was copied: "
         f"{why}.",
         remedy="Wait until nothing writes to it or replaces it, then copy it again.",
-        facts=_facts(image),
+        facts=facts_of(image),
     )
 
 
-class HttpRanges:
-    """Ranges of one version of one file; a `RangeReader`."""
+class ResumingRanges(ABC):
+    """Ranges of one version of one file, through failures that may pass; a `RangeReader`."""
+
+    def __init__(self, *, image: ComputeImage, size: int) -> None:
+        """Read a file of `size` bytes; `image` is whose file it is, for errors."""
+        self._image = image
+        self._limit = AdaptiveLimit(first=_FIRST_REQUESTS, most=REQUESTS)
+        self._budget = RetryBudget(
+            in_a_row=_ATTEMPTS, in_all=_FAILURES + size // _BYTES_PER_FAILURE
+        )
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Do as `RangeReader.fetch`; a transfer that breaks off goes on from where it was."""
+        got = bytearray()
+        failures = 0
+        while len(got) < length:
+            before = len(got)
+            try:
+                with self._limit.turn():
+                    self._fetch_some(offset + len(got), offset + length, got)
+                    self._check_whole(got, offset=offset, length=length)
+            except (FetchFailedError, BusyServerError) as error:
+                # Only attempts that gave nothing count in a row: a slow way is still a way.
+                failures = failures + 1 if len(got) == before else 1
+                self._budget.spend(failures, error)
+        return bytes(got)
+
+    @abstractmethod
+    def _fetch_some(self, first: int, end: int, got: bytearray) -> None:
+        """Add the bytes from `first` to before `end` to `got`, as they come.
+
+        Raises:
+            FetchFailedError, BusyServerError: it may go on after a pause.
+            CloudDesktopError: it never will.
+        """
+
+    def _check_whole(self, got: bytearray, *, offset: int, length: int) -> None:
+        if len(got) > length:
+            raise changed(self._image, "the server sent more than was asked for")
+        if len(got) < length:
+            raise FetchFailedError(
+                f"{self._image.location} broke off after {offset + len(got)} bytes.",
+                remedy="Look at the other server, then try again.",
+                facts=facts_of(self._image),
+            )
+
+
+class HttpRanges(ResumingRanges):
+    """Ranges that an HTTP server gives."""
 
     def __init__(
         self,
@@ -122,45 +170,20 @@ class HttpRanges:
             find_change: tells why an answer with a range is of another version; None if it is not.
             headers: sent with each request.
         """
+        super().__init__(image=image, size=size)
         self._get = get
-        self._image = image
         self._size = size
         self._find_change = find_change
         self._headers = dict(headers or {})
-        self._limit = AdaptiveLimit(first=_FIRST_REQUESTS, most=REQUESTS)
-        self._budget = RetryBudget(
-            in_a_row=_ATTEMPTS, in_all=_FAILURES + size // _BYTES_PER_FAILURE
-        )
 
-    def fetch(self, offset: int, length: int) -> bytes:
-        """Do as `RangeReader.fetch`; a transfer that breaks off goes on from where it was."""
-        got = bytearray()
-        failures = 0
-        while len(got) < length:
-            before = len(got)
-            try:
-                with self._limit.turn():
-                    self._fetch_some(offset, length, got)
-            except (FetchFailedError, BusyServerError) as error:
-                # Only attempts that gave nothing count in a row: a slow way is still a way.
-                failures = failures + 1 if len(got) == before else 1
-                self._budget.spend(failures, error)
-        return bytes(got)
-
-    def _fetch_some(self, offset: int, length: int, got: bytearray) -> None:
-        first, last = offset + len(got), offset + length - 1
-        with self._get({**self._headers, "range": f"bytes={first}-{last}"}) as answer:
-            self._check(answer, first=first, last=last)
+    def _fetch_some(self, first: int, end: int, got: bytearray) -> None:
+        wanted = len(got) + end - first
+        with self._get({**self._headers, "range": f"bytes={first}-{end - 1}"}) as answer:
+            self._check(answer, first=first, last=end - 1)
             for piece in answer.iter_bytes():
-                if len(got) + len(piece) > length:
-                    raise changed(self._image, "the server sent more than was asked for")
                 got += piece
-        if len(got) < length:
-            raise FetchFailedError(
-                f"{self._image.location} broke off after {offset + len(got)} bytes.",
-                remedy="Look at the other server, then try again.",
-                facts=_facts(self._image),
-            )
+                if len(got) > wanted:
+                    return
 
     def _check(self, answer: Answer, *, first: int, last: int) -> None:
         if answer.status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):
@@ -195,5 +218,6 @@ def _seconds_of(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (wanted - datetime.now(tz=UTC)).total_seconds())
 
 
-def _facts(image: ComputeImage) -> dict[str, str]:
+def facts_of(image: ComputeImage) -> dict[str, str]:
+    """Give what errors about an image's file carry."""
     return {"source": image.source, "image_id": image.id, "file": image.location}
