@@ -20,7 +20,7 @@ from clouddesktop.source.base import (
     find_only,
 )
 from clouddesktop.source.fingerprint import SETTLED_SECONDS, Fingerprint
-from clouddesktop.source.listing import SIDECARS, SUMS_FILES, find_digest
+from clouddesktop.source.listing import find_beside
 from clouddesktop.source.naming import find_image_id
 
 _MOST_SUMS = 8 << 20
@@ -87,13 +87,7 @@ class FolderSource:
 
     def find_checksum(self, image: ComputeImage) -> Checksum | None:
         """Find it in `<file>.sha256` and the like, or in `SHA256SUMS` and the like."""
-        candidates = [f"{image.location}{ending}" for ending in SIDECARS]
-        for name in (*candidates, *SUMS_FILES, "MD5SUMS"):
-            text = self._read_text(name)
-            found = None if text is None else find_digest(text, image.location)
-            if found is not None:
-                return found
-        return None
+        return find_beside(image.location, self._read_text)
 
     def _read_text(self, name: str) -> str | None:
         beside = ComputeImage(id=name, folder_id=self._folder_id, source=self.name, location=name)

@@ -15,7 +15,7 @@ from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceUnreadableError, find_only
 from clouddesktop.source.fetch import Answer, Fetcher
-from clouddesktop.source.listing import SUMS_FILES, find_digest, parse_index, parse_sums
+from clouddesktop.source.listing import SUMS_FILES, find_beside, parse_index, parse_sums
 from clouddesktop.source.naming import find_image_id
 from clouddesktop.source.ranges import (
     REQUESTS,
@@ -79,12 +79,7 @@ class HttpsSource:
         return iter(sorted(images, key=lambda each: (each.id, each.location)))
 
     def find_checksum(self, image: ComputeImage) -> Checksum | None:
-        for each in SUMS_FILES:
-            sums = self._get_text(self._base + each)
-            found = None if sums is None else find_digest(sums, image.location)
-            if found is not None:
-                return found
-        return None
+        return find_beside(image.location, lambda name: self._get_text(self._base + quote(name)))
 
     def fingerprint(self, image: ComputeImage) -> HttpMark:
         return self._probe(image)[0]

@@ -6,6 +6,7 @@ Names come from another server: each is data, one segment of a path, and nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -14,11 +15,24 @@ from clouddesktop.model.checksum import Checksum
 _SUMS_LINE = re.compile(r"([0-9a-fA-F]{32,128})[ \t]+\*?(?:\./)?([^/\\]+?)\s*")
 _BSD_LINE = re.compile(r"(MD5|SHA256|SHA512) \(([^/\\]+)\) = ([0-9a-fA-F]{32,128})\s*")
 
-SUMS_FILES = ("SHA512SUMS", "SHA256SUMS")
+SUMS_FILES = ("SHA512SUMS", "SHA256SUMS", "MD5SUMS")
 """Lists of checksums that are looked for in a folder, the better one first."""
 
-SIDECARS = (".sha512", ".sha256", ".md5")
+_SIDECARS = (".sha512", ".sha256", ".md5")
 """Endings of files that hold one checksum, of the file whose name they follow."""
+
+
+def find_beside(name: str, read_text: Callable[[str], str | None]) -> Checksum | None:
+    """Find a file's checksum in `<file>.sha256` and the like, or in `SHA256SUMS` and the like.
+
+    `read_text` reads a small file beside it, and gives None where there is none.
+    """
+    for each in (*(name + ending for ending in _SIDECARS), *SUMS_FILES):
+        text = read_text(each)
+        found = None if text is None else find_digest(text, name)
+        if found is not None:
+            return found
+    return None
 
 
 def find_digest(text: str, name: str) -> Checksum | None:

@@ -93,8 +93,12 @@ def test_a_folder_without_an_index_is_known_by_its_checksums(
 def test_a_list_of_checksums_is_believed(
     make_source: Callable[..., HttpsSource], web: WebServer
 ) -> None:
-    """The better of two."""
+    """The nearest one, and the better of two."""
     assert make_source().find_checksum(image()) is None
+    (web.folder / "MD5SUMS").write_text(f"{'3' * 32}  disk.raw\n")
+    found = make_source().find_checksum(image())
+    assert found is not None
+    assert found.to_text() == f"md5:{'3' * 32}"
     (web.folder / "SHA256SUMS").write_text(f"{'0' * 64} *disk.raw\n")
     found = make_source().find_checksum(image())
     assert found is not None
@@ -103,6 +107,10 @@ def test_a_list_of_checksums_is_believed(
     found = make_source().find_checksum(image())
     assert found is not None
     assert found.algorithm == "sha512"
+    (web.folder / "disk.raw.sha256").write_text(f"{'4' * 64}\n")
+    found = make_source().find_checksum(image())
+    assert found is not None
+    assert found.to_text() == f"sha256:{'4' * 64}"
 
 
 def test_a_single_file_is_a_source_of_one_image(make_source: Callable[..., HttpsSource]) -> None:
