@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -180,6 +181,49 @@ def load_settings(**options: Any) -> Settings:
             violations=violations,
             remedy="Correct the option, the CLOUDDESKTOP_… variable or the key of the TOML file.",
         ) from error
+
+
+class AwsSettings(BaseSettings):
+    """How S3 is reached: AWS's standard variables and nothing else, for they hold secrets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AWS_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    region: str | None = None
+    default_region: str | None = None
+    endpoint_url: str | None = None
+    endpoint_url_s3: str | None = None
+
+    @property
+    def s3_endpoint(self) -> str | None:
+        """The endpoint that counts: the more special one."""
+        return self.endpoint_url_s3 or self.endpoint_url
+
+
+def load_aws_settings() -> AwsSettings:
+    """Read AWS's variables.
+
+    Raises:
+        InvalidArgumentError: half of a key is given, or an endpoint that is no URL.
+    """
+    found = AwsSettings()
+    endpoint = urlsplit(found.s3_endpoint or "https://aws")
+    why = ""
+    if (found.access_key_id is None) != (found.secret_access_key is None):
+        why = "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set"
+    elif endpoint.scheme not in ("https", "http") or not endpoint.hostname:
+        why = "AWS_ENDPOINT_URL is no URL with https:// or http://"
+    if why:
+        raise InvalidArgumentError(
+            f"The access to S3 is not clear: {why}.",
+            remedy="Set both keys, or neither for buckets that anyone may read; and the server's "
+            "URL, or none for AWS.",
+        )
+    return found
 
 
 def _in_words(error: ErrorDetails) -> str:

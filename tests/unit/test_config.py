@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clouddesktop.config import load_openstack_settings, load_settings
+from clouddesktop.config import load_aws_settings, load_openstack_settings, load_settings
 from clouddesktop.errors import InvalidArgumentError
 
 
@@ -113,3 +113,52 @@ def test_a_login_that_is_not_clear_is_refused(
         load_openstack_settings()
     assert "s3cret" not in str(caught.value.failure)
     assert "t0ken" not in str(caught.value.failure)
+
+
+AWS = {
+    "AWS_ACCESS_KEY_ID": "me",
+    "AWS_SECRET_ACCESS_KEY": "s3cret",
+    "AWS_SESSION_TOKEN": "",
+    "AWS_REGION": "",
+    "AWS_DEFAULT_REGION": "eu-north-1",
+    "AWS_ENDPOINT_URL": "https://s3.example",
+    "AWS_ENDPOINT_URL_S3": "",
+}
+
+
+def set_aws(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in {**AWS, **values}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_awss_variables_are_the_access_to_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones are not set; the more special endpoint counts; secrets are not printed."""
+    set_aws(monkeypatch, AWS_PROFILE="x")
+    found = load_aws_settings()
+    assert (found.access_key_id, found.region, found.default_region) == ("me", None, "eu-north-1")
+    assert found.s3_endpoint == "https://s3.example"
+    assert "s3cret" not in repr(found)
+    set_aws(monkeypatch, AWS_ENDPOINT_URL_S3="http://127.0.0.1:8333")
+    assert load_aws_settings().s3_endpoint == "http://127.0.0.1:8333"
+    set_aws(monkeypatch, **dict.fromkeys(AWS, ""))
+    found = load_aws_settings()
+    assert (found.access_key_id, found.secret_access_key, found.s3_endpoint) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "only one of AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "only one of AWS_ACCESS_KEY_ID"),
+        ({"AWS_ENDPOINT_URL": "s3.example:443"}, "AWS_ENDPOINT_URL is no URL"),
+        ({"AWS_ENDPOINT_URL": "https://"}, "AWS_ENDPOINT_URL is no URL"),
+    ],
+)
+def test_an_access_to_s3_that_is_not_clear_is_refused(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], words: str
+) -> None:
+    """Before a request goes anywhere."""
+    set_aws(monkeypatch, **values)
+    with pytest.raises(InvalidArgumentError, match=words) as caught:
+        load_aws_settings()
+    assert "s3cret" not in str(caught.value.failure)

@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from clouddesktop.app.aws import find_s3_access
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
 from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
@@ -139,6 +140,7 @@ def built(
 
 def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
     openstack = find_openstack_access(settings)
+    s3 = find_s3_access(settings)
     return SourceCatalogue(
         [
             parse_source(
@@ -148,6 +150,7 @@ def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
                 ca_file=settings.source_ca,
                 stall_seconds=settings.source_stall,
                 openstack=openstack,
+                s3=s3,
             )
             for name, url in settings.source.items()
         ]

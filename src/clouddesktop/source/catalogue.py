@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnimplementedError
+from clouddesktop.errors import InvalidArgumentError, NotFoundError
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import AmbiguousComputeImageError, Mark, Source, SourceFile
@@ -15,8 +15,8 @@ from clouddesktop.source.folder import FolderSource
 from clouddesktop.source.glance import GlanceSource
 from clouddesktop.source.https import HttpsSource
 from clouddesktop.source.keystone import OpenStackAccess
+from clouddesktop.source.s3 import S3Access, S3Source
 
-_LATER = frozenset({"s3"})
 _STALL_SECONDS = 30.0
 
 
@@ -83,23 +83,19 @@ def parse_source(
     ca_file: Path | None = None,
     stall_seconds: float = _STALL_SECONDS,
     openstack: OpenStackAccess | None = None,
+    s3: S3Access | None = None,
 ) -> Source:
     """Make a source from its setting.
 
     `ca_file` has further authorities that servers' certificates may come from; a transfer that
-    gives nothing for `stall_seconds` is cut. `openstack` is how to log in at Glance.
+    gives nothing for `stall_seconds` is cut. `openstack` is how to log in at Glance, `s3` how S3 is
+    reached.
 
     Raises:
         InvalidArgumentError: the URL is none, or not of a folder that is there.
         FetchForbiddenError: the URL is none that is fetched from.
-        UnimplementedError: sources of that kind are not served yet.
     """
     parts = urlsplit(url)
-    if parts.scheme in _LATER:
-        raise UnimplementedError(
-            f"The source {name} is of the kind {parts.scheme}, which is not served yet.",
-            remedy="Bring the images into a folder and use file:///DIR.",
-        )
     if parts.scheme in ("glance+https", "glance+http"):
         return GlanceSource(
             name=name,
@@ -115,6 +111,15 @@ def parse_source(
             folder_id=folder_id,
             url=url,
             ca_file=None if ca_file is None else str(ca_file),
+            stall_seconds=stall_seconds,
+        )
+    if parts.scheme == "s3":
+        return S3Source(
+            name=name,
+            folder_id=folder_id,
+            url=url,
+            access=s3 or S3Access(),
+            ca_file=ca_file,
             stall_seconds=stall_seconds,
         )
     path = Path(unquote(parts.path))

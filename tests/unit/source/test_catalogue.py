@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnimplementedError
+from clouddesktop.errors import InvalidArgumentError, NotFoundError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import AmbiguousComputeImageError, Source
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
@@ -64,13 +64,6 @@ def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
     (tmp_path / "my images #1").mkdir()
     url = f"file://localhost{tmp_path}/my%20images%20%231"
     assert list(parse_source(name="n", url=url, folder_id="f").iter_compute_images()) == []
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/prefix"])
-def test_kinds_of_later_versions_are_unimplemented(url: str) -> None:
-    """They are valid, but not served yet."""
-    with pytest.raises(UnimplementedError, match="not served yet"):
-        parse_source(name="n", url=url, folder_id="f")
 
 
 @pytest.mark.parametrize(
