@@ -324,6 +324,7 @@ def remote(
 ) -> ServerProcess:
     options = ("--source", f"cloud=glance+{proxy.url}", "--source-ca", str(openstack.tls.ca))
     variables = {
+        "OS_TOKEN": "",
         "OS_AUTH_URL": openstack.keystone,
         "OS_APPLICATION_CREDENTIAL_ID": login.id,
         "OS_APPLICATION_CREDENTIAL_SECRET": login.secret,
