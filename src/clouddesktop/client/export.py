@@ -16,7 +16,7 @@ from urllib.parse import quote
 from clouddesktop.client.connection import Connection
 from clouddesktop.client.conversion import converted
 from clouddesktop.client.http import HttpSession, Response, open_http, read_json
-from clouddesktop.client.outputs import OutputFile, OutputFormat, open_output
+from clouddesktop.client.outputs import Gathering, OutputFile, OutputFormat, open_output
 from clouddesktop.content import MAX_PLAIN_SIZE
 from clouddesktop.errors import DataLossError
 from clouddesktop.model.frame import MOST_FRAMES, MOST_SPAN, Frame, parse_frames
@@ -147,22 +147,14 @@ class _Download:
 
         def write(response: Response) -> tuple[int, list[int]]:
             frames = _checked(parse_frames(response.read()), layout, piece)
-            return len(frames), [each.number for each in frames if not self._write(each, layout)]
+            with self._file.gathering() as gathering:
+                return len(frames), list(_write(frames, layout, gathering))
 
         span = f"first={piece[0]}&count={piece[-1] - piece[0] + 1}"
         count, damaged = await self._http.get(f"{self._path}/chunks?{span}", write)
         for number in damaged:
             await self._fetch_verified(layout, number)
         return count
-
-    def _write(self, frame: Frame, layout: Layout) -> bool:
-        """Write a chunk that is what its digest says; False when it is not."""
-        try:
-            plain = frame.to_plain()
-        except DataLossError:
-            return False
-        self._file.write_at(frame.number * layout.chunk_size, plain)
-        return True
 
     async def _fetch_verified(self, layout: Layout, number: int) -> None:
         """Fetch a chunk that came damaged by the way on which the server checks it.
@@ -180,6 +172,17 @@ class _Download:
 
         headers = {"range": f"bytes={start}-{start + length - 1}"}
         await self._http.get(f"{self._path}/disk", write, headers=headers)
+
+
+def _write(frames: Iterable[Frame], layout: Layout, gathering: Gathering) -> Iterator[int]:
+    """Write the chunks that are what their digests say; gives the numbers of the others."""
+    for each in frames:
+        try:
+            plain = each.to_plain()
+        except DataLossError:
+            yield each.number
+        else:
+            gathering.add(each.number * layout.chunk_size, plain)
 
 
 def _checked(frames: Iterable[Frame], layout: Layout, piece: Sequence[int]) -> Sequence[Frame]:

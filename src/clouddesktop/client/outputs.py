@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 from clouddesktop.content import Buffer
+from clouddesktop.direct import BLOCK, aligned_memory, write_all, write_blocks
 from clouddesktop.errors import FailedPreconditionError
 
-_FLUSH_SIZE = 128 << 20
-"""Bytes written between two hints to write back; at every MiB they cost a second of CPU a GB."""
+_GATHERED_SIZE = 4 << 20
+"""Bytes that one write takes at most."""
 
 
 class OutputFormat(StrEnum):
@@ -46,20 +48,47 @@ class ExportError(FailedPreconditionError):
     reason = "EXPORT_FAILED"
 
 
+class Gathering:
+    """Puts blocks that follow each other into one write."""
+
+    def __init__(self, write: Callable[[int, memoryview], None], memory: mmap.mmap) -> None:
+        self._write = write
+        self._memory = memoryview(memory)
+        self._start = self._end = 0
+
+    def add(self, offset: int, block: Buffer) -> None:
+        """Take a block, which is copied; it is written now or later."""
+        if offset != self._end or self._end - self._start + len(block) > len(self._memory):
+            self.flush()
+            self._start = self._end = offset
+        if len(block) > len(self._memory):
+            self._write(offset, memoryview(block))
+            return
+        place = self._end - self._start
+        self._memory[place : place + len(block)] = block
+        self._end += len(block)
+
+    def flush(self) -> None:
+        """Write what is still to be written."""
+        if self._end > self._start:
+            self._write(self._start, self._memory[: self._end - self._start])
+        self._start = self._end
+
+
 class OutputFile:
     """The raw, sparse file `partial` beside the output, until `publish` renames it.
 
-    `is_final` says that it is wanted as it is, so that Linux may write it back meanwhile.
+    `direct_fd` writes past the page cache; None if the file system can't, or it is read again soon.
     """
 
-    def __init__(self, *, output: Path, partial: Path, fd: int, is_final: bool) -> None:
+    def __init__(self, *, output: Path, partial: Path, fd: int, direct_fd: int | None) -> None:
         self.partial = partial
         self.is_renamed = False
         self._output = output
         self._fd = fd
-        self._is_final = is_final
+        self._direct_fd = direct_fd
         self._lock = threading.Lock()
-        self._unflushed_size = 0
+        self._memories: list[mmap.mmap] = []
 
     def set_size(self, disk_size: int) -> None:
         with _written(self._output):
@@ -67,22 +96,28 @@ class OutputFile:
 
     def write_at(self, offset: int, block: Buffer) -> None:
         """Write all of `block`; many threads may write at a time."""
-        view = memoryview(block)
         with _written(self._output):
-            while view:
-                written = os.pwrite(self._fd, view, offset)
-                view, offset = view[written:], offset + written
-            if self._is_final and self._is_time_to_flush(len(block)):
-                # Linux begins to write back: little is left for the sync at the end.
-                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            write_all(self._fd, memoryview(block), offset)
 
-    def _is_time_to_flush(self, written_size: int) -> bool:
+    @contextmanager
+    def gathering(self) -> Iterator[Gathering]:
+        """Write blocks that mostly follow each other, from one thread; all are written after it."""
         with self._lock:
-            self._unflushed_size += written_size
-            if self._unflushed_size < _FLUSH_SIZE:
-                return False
-            self._unflushed_size = 0
-            return True
+            memory = self._memories.pop() if self._memories else aligned_memory(_GATHERED_SIZE)
+        gathering = Gathering(self._write_aligned, memory)
+        try:
+            yield gathering
+            gathering.flush()
+        finally:
+            with self._lock:
+                self._memories.append(memory)
+
+    def _write_aligned(self, offset: int, view: memoryview) -> None:
+        done = 0
+        with _written(self._output):
+            if self._direct_fd is not None and offset % BLOCK == 0:
+                done = write_blocks(self._direct_fd, view, offset)
+            write_all(self._fd, view[done:], offset + done)
 
     def publish(self, ready: Path) -> None:
         """Flush a file beside the output to the disk, and give it the output's name."""
@@ -97,7 +132,7 @@ class OutputFile:
 def open_output(output: Path, *, overwrite: bool, is_final: bool) -> Iterator[OutputFile]:
     """Lock `<output>.partial` for one export; it is gone at the end, published or not.
 
-    See OutputFile for `is_final`.
+    `is_final` says that the file is wanted as it is, and so need not lie in the page cache.
 
     Raises:
         ExportError: the output is no place for a file, exists (unless it is empty or `overwrite` is
@@ -108,7 +143,8 @@ def open_output(output: Path, *, overwrite: bool, is_final: bool) -> Iterator[Ou
     partial = output.with_name(f"{output.name}.partial")
     with _written(output):
         fd = _open_locked(partial)
-    file = OutputFile(output=output, partial=partial, fd=fd, is_final=is_final)
+    direct_fd = _open_direct(fd) if is_final else None
+    file = OutputFile(output=output, partial=partial, fd=fd, direct_fd=direct_fd)
     try:
         with _written(output):
             os.ftruncate(fd, 0)  # what a killed export left
@@ -117,7 +153,9 @@ def open_output(output: Path, *, overwrite: bool, is_final: bool) -> Iterator[Ou
         # Once renamed, the name may be another export's already.
         if not file.is_renamed:
             partial.unlink(missing_ok=True)
-        os.close(fd)
+        for each in (fd, direct_fd):
+            if each is not None:
+                os.close(each)
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
@@ -155,6 +193,14 @@ def _open_locked(partial: Path) -> int:
                 remedy="Wait for it, or choose another output.",
             ) from None
         os.close(fd)
+
+
+def _open_direct(fd: int) -> int | None:
+    """Open the same file for writes past the page cache; None where there are no such writes."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError:
+        return None
 
 
 def _fsync(path: Path, flags: int) -> None:

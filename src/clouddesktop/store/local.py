@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clouddesktop.content import Buffer
+from clouddesktop.direct import write_all, write_blocks
 
 _STAGING = "staging"
 _LOCK = "lock"
-_BLOCK = 4096
 _DIRECT_FROM = 1 << 20
-"""Bytes from which a blob is written past the page cache: what goes through it is copied once more,
-into pages that have to be found first, which takes as long as compressing it took."""
+"""Bytes from which a blob is written past the page cache: packs, mostly."""
 _NOT_OURS = frozenset({"lost+found", _STAGING})
 
 
@@ -74,15 +73,13 @@ class LocalFolder:
     def write(self, staged: str, data: Buffer) -> None:
         """Write a staged file; its content is durable on return, its name is not."""
         view = memoryview(data).cast("B")
-        descriptor = os.open(
-            self.root / staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666
-        )
+        path = self.root / staged
+        done = 0
+        if len(view) >= _DIRECT_FROM:
+            done = _write_directly(path, view)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            done = 0
-            if len(view) >= _DIRECT_FROM:
-                done = _write_directly(descriptor, view[: len(view) - len(view) % _BLOCK])
-            while done < len(view):
-                done += os.write(descriptor, view[done:])
+            write_all(descriptor, view[done:], done)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -172,21 +169,19 @@ def _release(claim: _Claim) -> None:
     os.close(claim.lock)
 
 
-def _write_directly(descriptor: int, view: memoryview) -> int:
-    """Write past the page cache; tells how many bytes the file system has taken in this way."""
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    done = 0
+def _write_directly(path: Path, view: memoryview) -> int:
+    """Write past the page cache as much as the file system takes; tells how much that is."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_DIRECT
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
-        while done < len(view):
-            done += os.write(descriptor, view[done:])
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
-        # It cannot do this at all, or not with memory that begins here, or after a short write.
-        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+        if error.errno != errno.EINVAL:  # it knows no such writes
             raise
+        return 0
+    try:
+        return write_blocks(descriptor, view, 0)
     finally:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
-    return done
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

@@ -15,12 +15,11 @@ they are in every version. docs/store-format.md says the same for people who wri
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
+from clouddesktop.direct import aligned_memory
 from clouddesktop.errors import DataLossError, FailedPreconditionError
 from clouddesktop.ids import Digest
 from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, digest_of
@@ -87,13 +86,13 @@ class PackBuffer:
     """
 
     def __init__(self) -> None:
-        self._memory = _map(_FIRST_BUFFER)
+        self._memory = aligned_memory(_FIRST_BUFFER)
 
     def put(self, offset: int, data: Buffer) -> int:
         """Copy bytes to an offset; gives the offset after them."""
         end = offset + len(data)
         if end > len(self._memory):
-            larger = _map(max(end, 2 * len(self._memory)))
+            larger = aligned_memory(max(end, 2 * len(self._memory)))
             larger[:offset] = memoryview(self._memory)[:offset]
             self._memory = larger
         self._memory[offset:end] = data
@@ -102,13 +101,6 @@ class PackBuffer:
     def view(self, end: int) -> memoryview:
         """Give the bytes up to an offset, read-only and not copied."""
         return memoryview(self._memory)[:end].toreadonly()
-
-
-def _map(size: int) -> mmap.mmap:
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel may be built without
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
 
 
 class PackWriter:
