@@ -148,7 +148,7 @@ def _of_connection(text: str, place: _Place) -> CloudDesktopError:
     is_late = "kind: Timeout" in text
     why = "nothing came for too long" if is_late else causes[0].rstrip(".").lower()
     return FetchFailedError(
-        f"{place.text[0].upper()}{place.text[1:]} cannot be fetched: {why}.",
+        f"The S3 server did not give {place.text}: {why}.",
         remedy="See that AWS_ENDPOINT_URL is right and the server can be reached, then try again.",
         facts=place.facts,
     )

@@ -41,7 +41,7 @@ from parts.seaweedfs import (
     VERSIONED_BUCKET,
     SeaweedFS,
 )
-from parts.web import Fault, Handler, once, serving
+from parts.web import Fault, Handler, once, serving, status
 
 CONTENT = random_bytes(5 * BLOCK_SIZE + 12345, seed=12)
 
@@ -85,6 +85,7 @@ def make_source(
     endpoint: str | None = None,
     key: str | None = ACCESS_KEY_ID,
     bucket: str | None = None,
+    ca_file: Path | None = None,
     stall_seconds: float = 10,
 ) -> S3Source:
     return S3Source(
@@ -97,7 +98,7 @@ def make_source(
             access_key_id=key,
             secret_access_key=None if key is None else SECRET_ACCESS_KEY,
         ),
-        ca_file=None,
+        ca_file=ca_file,
         stall_seconds=stall_seconds,
     )
 
@@ -293,8 +294,13 @@ def test_a_server_that_is_not_there_is_said_to_be(
 ) -> None:
     """With the system's own words for it."""
     monkeypatch.setattr(ranges, "_ATTEMPTS", 1)
-    with pytest.raises(RetriesExhaustedError, match="connection refused") as caught:
-        make_source(folder, endpoint="http://127.0.0.1:1").find_compute_image("disk")
+    source = make_source(folder, endpoint="http://127.0.0.1:1")
+    with pytest.raises(RetriesExhaustedError, match=r"its list .*: connection refused"):
+        source.find_compute_image("disk")
+    with pytest.raises(
+        RetriesExhaustedError, match=r"give disk\.raw .*: connection refused"
+    ) as caught:
+        source.fingerprint(image())
     assert isinstance(caught.value.__cause__, FetchFailedError)
     assert "AWS_ENDPOINT_URL" in caught.value.remedy
 
@@ -426,6 +432,19 @@ def test_a_server_that_is_none_of_s3_is_seen(folder: Folder, proxy: S3Proxy) -> 
             ask()
 
 
+def test_a_redirect_does_not_lead_out_of_tls(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint may send elsewhere, and never where others can listen."""
+    monkeypatch.setattr(ranges, "_ATTEMPTS", 1)
+    with serving(tmp_path, tls=None) as plain, serving(tmp_path, tls=tmp_path / "tls") as web:
+        web.faults[folder.path_of("disk.raw")] = status(307, location=f"{plain.url}disk.raw")
+        source = make_source(folder, endpoint=web.url.rstrip("/"), ca_file=web.ca)
+        with pytest.raises(RetriesExhaustedError, match="redirect"):
+            source.fingerprint(image())
+        assert not plain.requests
+
+
 def test_certificates_have_to_be_trusted(folder: Folder, tmp_path: Path) -> None:
     """By the machine or by the authorities that the operator names."""
     (tmp_path / "files").mkdir()
@@ -434,14 +453,7 @@ def test_certificates_have_to_be_trusted(folder: Folder, tmp_path: Path) -> None
         with pytest.raises(SourceUnreadableError, match="certificate is not trusted") as caught:
             source.fingerprint(image())
         assert "--source-ca" in caught.value.remedy
-        trusting = S3Source(
-            name="s3",
-            folder_id="f",
-            url=f"s3://{folder.bucket}/{folder.prefix}",
-            access=S3Access(endpoint=web.url.rstrip("/")),
-            ca_file=web.ca,
-            stall_seconds=5,
-        )
+        trusting = make_source(folder, endpoint=web.url.rstrip("/"), ca_file=web.ca)
         with pytest.raises(NotFoundError):
             trusting.fingerprint(image())
         assert web.requests[folder.path_of("disk.raw")] == 1
