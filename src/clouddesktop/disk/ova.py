@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, ParseError
 
@@ -45,10 +45,11 @@ def is_ova(file: DiskFile) -> bool:
     return first is not None and first.name.lower().endswith(".ovf")
 
 
-def find_disk(file: DiskFile) -> FileWindow:
+def find_disk(file: DiskFile, *, check_alive: Callable[[], None] = lambda: None) -> FileWindow:
     """Find the first disk of the description; its digest is verified where the archive has one.
 
-    The disk may be compressed by gzip.
+    The disk may be compressed by gzip. `check_alive` is called between pieces of a digest's bytes
+    and may raise.
 
     Raises:
         UnsafeDiskError: the disk is a link, or lies outside the archive.
@@ -69,10 +70,9 @@ def find_disk(file: DiskFile) -> FileWindow:
             facts={"file": file.name},
         )
     window = FileWindow(file, name=f"{name} in {file.name}", offset=member.offset, size=member.size)
-    stem = description.name[: -len(".ovf")]
-    manifest = members.get(f"{stem}.mf")
+    manifest = _find_manifest(members, description)
     if manifest is not None:
-        _verify(window, name, _read(file, manifest))
+        _verify(window, name, _read(file, manifest), check_alive=check_alive)
     return window
 
 
@@ -107,6 +107,15 @@ def _read_members(file: DiskFile) -> Mapping[str, _Member]:
     return members
 
 
+def _find_manifest(members: Mapping[str, _Member], description: _Member) -> _Member | None:
+    """Find the digests: the file named as the description is, or else the only one of its kind."""
+    found = members.get(f"{description.name[: -len('.ovf')]}.mf")
+    if found is not None:
+        return found
+    others = [each for each in members.values() if each.name.lower().endswith(".mf")]
+    return others[0] if len(others) == 1 else None
+
+
 def _find_name(file: DiskFile, text: bytes) -> str:
     """Give the name of the first disk's file."""
     try:
@@ -136,13 +145,16 @@ def _get(element: Element, name: str) -> str:
     return ""
 
 
-def _verify(window: FileWindow, name: str, manifest: bytes) -> None:
+def _verify(
+    window: FileWindow, name: str, manifest: bytes, *, check_alive: Callable[[], None]
+) -> None:
     for line in manifest.decode("utf-8", "replace").splitlines():
         match = _MANIFEST_LINE.fullmatch(line.strip())
         if match is None or match[2] != name:
             continue
         found = hashlib.new(match[1].lower(), usedforsecurity=False)
         for offset in range(0, window.size, _PIECE_SIZE):
+            check_alive()
             found.update(window.read_at(offset, _PIECE_SIZE))
         if found.hexdigest() != match[3].lower():
             raise _damaged(window, f"it does not have the {match[1]} that the archive gives")

@@ -96,6 +96,17 @@ def test_a_wrong_digest_is_damage(tmp_path: Path) -> None:
         read(make(*members), tmp_path)
 
 
+def test_the_only_list_of_digests_counts_whatever_it_is_called(tmp_path: Path) -> None:
+    """Renaming a description renames nothing else; of two lists, none is known to be meant."""
+    wrong = f"SHA256(disk.raw)= {'0' * 64}\n".encode()
+    members = [("vm.ovf", envelope("disk.raw")), ("old.MF", wrong), ("disk.raw", RAW)]
+    with pytest.raises(DamagedDiskError, match="does not have the SHA256"):
+        read(make(*members), tmp_path)
+    assert read(make(*members, ("older.mf", wrong)), tmp_path) == RAW
+    right = f"SHA256(disk.raw)= {hashlib.sha256(RAW).hexdigest()}\n".encode()
+    assert read(make(*members, ("vm.mf", right)), tmp_path) == RAW
+
+
 @pytest.mark.parametrize("end", [600, 2000, -70_000, -11_000])
 def test_a_truncated_archive_is_damaged(tmp_path: Path, end: int) -> None:
     archive = make(("vm.ovf", envelope("disk.raw")), ("disk.raw", RAW))
