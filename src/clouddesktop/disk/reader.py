@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -60,28 +60,32 @@ def open_disk(
     readers: int,
     spool: Spool | None = None,
     sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
+    check_alive: Callable[[], None] = lambda: None,
 ) -> Iterator[Disk]:
     """Open the disk in a file, once it is found safe and whole.
 
     Of an OVA the first disk is meant. A compressed file is unpacked into `spool` first, or refused
-    without one. `readers` threads can read at a time without waiting for each other. The file stays
-    the caller's and has to stay open. Whatever was started is gone at the end, also after an error.
+    without one. `check_alive` is called again and again while that or a digest takes its time; it
+    may raise to stop it. `readers` threads can read at a time without waiting for each other. The
+    file stays the caller's and has to stay open. Whatever was started is gone at the end, also
+    after an error.
 
     Raises:
         UnsafeDiskError, UnsupportedDiskError, DamagedDiskError: it is not read, as probe_disk says.
-        SpoolFullError: there is no room to unpack it.
+        SpoolFullError, SpoolUnusableError: there is no room to unpack it.
+        SpoolClosedError: the server stops while it is unpacked.
         CloudDesktopError: it cannot be opened now, as open_nbd_disk says.
     """
     with ExitStack() as stack:
         is_archive = is_ova(file)
         if is_archive:
-            file = find_disk(file)
+            file = find_disk(file, check_alive=check_alive)
         compression = find_compression(file)
         if compression is not None:
             if spool is None:
                 raise unsupported(file, "is compressed", remedy="Unpack it and copy that.")
             name = name_without_ending(file.name)
-            spool_file = stack.enter_context(spool.open_file(name))
+            spool_file = stack.enter_context(spool.open_file(name, check_alive=check_alive))
             file = unpack(file, compression, spool_file)
         if (is_archive or compression is not None) and is_ova(file):
             raise unsupported(file, "is an archive inside another", remedy="Unpack the outer one.")

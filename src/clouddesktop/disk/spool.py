@@ -1,6 +1,7 @@
 """Scratch files for what cannot be read where it lies: nameless, bounded, gone with their use.
 
-A file never has a name (O_TMPFILE), so nothing of it survives a crash. Its zeros are holes.
+A file never has a name (O_TMPFILE), or loses it before its first byte is written, so nothing of it
+survives a crash. Its zeros are holes.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +25,9 @@ _RESERVE = 1 << 30
 """Bytes that stay free on the disk, which the database and the store may share."""
 
 _ZEROS = bytes(_STEP)
+
+_WITHOUT_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT}
+"""What open(2) says where the file system (NFS, FAT, most of FUSE) or the kernel has none."""
 
 
 class SpoolFullError(ResourceExhaustedError):
@@ -58,19 +63,32 @@ class Spool:
         self._lock = threading.Lock()
 
     @contextmanager
-    def open_file(self, name: str) -> Iterator[SpoolFile]:
-        """Open an empty file, which people know as `name`; its space is free at the end."""
+    def open_file(
+        self, name: str, *, check_alive: Callable[[], None] = lambda: None
+    ) -> Iterator[SpoolFile]:
+        """Open an empty file, which people know as `name`; its space is free at the end.
+
+        `check_alive` is called before each write; what it raises, the write raises.
+
+        Raises:
+            SpoolUnusableError: the folder cannot be made or written.
+        """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fd = _open_nameless(self._folder)
         except OSError as error:
             raise _unusable(self._folder, error) from error
-        file = SpoolFile(spool=self, fd=fd, name=name)
+        file = SpoolFile(spool=self, folder=self._folder, fd=fd, name=name, check_alive=check_alive)
         try:
             yield file
         finally:
             os.close(fd)
             self._give_back(file.used)
+
+    @property
+    def used(self) -> int:
+        """Bytes that its files take now."""
+        return self._used
 
     def close(self) -> None:
         """Make all writing end; what is written already can still be read."""
@@ -104,11 +122,22 @@ class Spool:
 class SpoolFile:
     """A file that is written once, from its start to its end, and then read."""
 
-    def __init__(self, *, spool: Spool, fd: int, name: str) -> None:
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        folder: Path,
+        fd: int,
+        name: str,
+        check_alive: Callable[[], None],
+    ) -> None:
         self.used = 0
+        """Bytes that take space so far: all but the zeros."""
         self._spool = spool
+        self._folder = folder
         self._fd = fd
         self._name = name
+        self._check_alive = check_alive
         self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -116,8 +145,10 @@ class SpoolFile:
 
         Raises:
             SpoolFullError: there is no room for them.
+            SpoolClosedError: the server stops.
         """
         self._spool.check_open()
+        self._check_alive()
         view = memoryview(data)
         while view:
             # Steps are aligned in the file, so that zeros become holes whatever comes in.
@@ -128,8 +159,15 @@ class SpoolFile:
             view = view[len(piece) :]
 
     def finish(self) -> LocalFile:
-        """Give the whole file for reading; its descriptor is valid as long as the spool file."""
-        os.ftruncate(self._fd, self._size)
+        """Give the whole file for reading; its descriptor is valid as long as the spool file.
+
+        Raises:
+            SpoolUnusableError: the file system has no files of that size.
+        """
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
         return LocalFile(self._fd, name=self._name)
 
     def _write_piece(self, piece: memoryview) -> None:
@@ -141,17 +179,32 @@ class SpoolFile:
                 written = os.pwrite(self._fd, piece, offset)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    folder = Path(f"/proc/self/fd/{self._fd}").readlink().parent
-                    raise _full(folder, self._name) from error
-                raise _unusable(Path("the spool"), error) from error
+                    raise _full(self._folder, self._name) from error
+                raise _unusable(self._folder, error) from error
             piece, offset = piece[written:], offset + written
+
+
+def _open_nameless(folder: Path) -> int:
+    """Open a file that goes with its descriptor; at worst an empty one is left by a crash."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _WITHOUT_TMPFILE:
+            raise
+    fd, name = tempfile.mkstemp(dir=folder)
+    try:
+        Path(name).unlink()
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _unusable(folder: Path, error: OSError) -> SpoolUnusableError:
     return SpoolUnusableError(
         f"The folder {folder} cannot be used to unpack files: {error.strerror}.",
-        remedy="Let the server's user write there, on a file system with unnamed files (O_TMPFILE: "
-        "ext4, xfs, btrfs, tmpfs).",
+        remedy="Let the server's user write there; the file system has to allow files as large as "
+        "the disks.",
         facts={"folder": str(folder)},
     )
 

@@ -1,7 +1,8 @@
 """Compressed files (gzip, xz, zstd, bzip2), unpacked once, as a stream, into a spool file.
 
-What comes out is not trusted to be of any size: its bytes, their ratio to what went in and the
-memory of the decoders are bounded. One level is unpacked; what is inside is data to the caller.
+What comes out is not trusted to be of any size: its bytes, those of them that take space, the time
+that they take and the memory of the decoders are bounded. One level is unpacked; what is inside is
+data to the caller.
 """
 
 from __future__ import annotations
@@ -9,28 +10,33 @@ from __future__ import annotations
 import bz2
 import lzma
 import re
+import time
 import zlib
 from collections.abc import Callable
 from typing import Protocol
 
 import zstandard
 
-from clouddesktop.disk.errors import DamagedDiskError, DiskBombError
+from clouddesktop.disk.errors import DamagedDiskError, DiskBombError, UnsupportedDiskError
 from clouddesktop.disk.file import DiskFile, LocalFile
 from clouddesktop.disk.spool import SpoolFile
+from clouddesktop.disk.structure import MAX_DISK_SIZE, unsupported
 
 _PIECE_SIZE = 1 << 20
 _XZ_MEMORY = 256 << 20
 _ZSTD_WINDOW = 128 << 20
 _GZIP_WBITS = 31  # zlib's word for a gzip header and checksum (RFC 1952)
 
-MOST_OUTPUT = 64 << 40
-"""Bytes that may come out, as many as a disk may have."""
-
-_FREE_OUTPUT = 16 << 30
+_FREE_STORED = 4 << 30
 _MOST_RATIO = 2000
-"""Past 16 GiB a file has to give reason for its size: zeros compress to a thousandth by gzip, and
-to far less by the others; no disk of that size that somebody uses does."""
+"""Past 4 GiB the bytes that take space need a file of that part of their size. Zeros are holes and
+take none: an empty disk of 64 GiB is 2 MiB of zstd, and as good as any."""
+
+_FREE_SECONDS = 1200.0
+_SECONDS_PER_MIB = 5.0
+"""What zeros do take is time. It is a processor's own, so that neither a busy machine nor a slow
+source counts: 20 minutes, and 5 seconds for each MiB of the file that was read, of which honest
+data need a tenth. That is enough for zeros of half a TiB (bzip2) to nine (zstd)."""
 
 MAGICS = {
     b"\x1f\x8b\x08": "gzip",
@@ -81,9 +87,12 @@ def unpack(file: DiskFile, compression: str, spool_file: SpoolFile) -> LocalFile
 
     Raises:
         DamagedDiskError: it is truncated, damaged, or goes on after its end.
+        UnsupportedDiskError: unpacking it takes too much memory.
         DiskBombError: far more comes out than such a file should hold.
         SpoolFullError: there is no room.
+        SpoolClosedError, and what the spool file's `check_alive` raises: it was stopped.
     """
+    bounds = _Bounds(file, spool_file)
     done = 0
     decoder: _Decoder | None = None
     rest = b""
@@ -104,16 +113,11 @@ def unpack(file: DiskFile, compression: str, spool_file: SpoolFile) -> LocalFile
         try:
             plain = decoder.decode(rest, _PIECE_SIZE)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, zstandard.ZstdError) as error:
-            raise _damaged(file, str(error).rstrip(".")) from error
+            raise _explain(file, compression, error) from error
         rest = b""
         spool_file.write(plain)
         done += len(plain)
-        if done > MOST_OUTPUT or done > max(_FREE_OUTPUT, file.size * _MOST_RATIO):
-            raise DiskBombError(
-                f"The file {file.name} unpacks to more than {done >> 30} GiB.",
-                remedy="If it is what it should be, unpack it yourself and copy that.",
-                facts={"file": file.name},
-            )
+        bounds.check(done=done, position=position)
         if decoder.eof:
             rest = decoder.unused_data
             decoder = None
@@ -124,6 +128,63 @@ def _skip_padding(rest: bytes, compression: str, *, is_first: bool) -> bytes:
     if is_first or compression == "zstd":
         return rest
     return rest.lstrip(b"\0")
+
+
+class _Bounds:
+    """How much may come out of a file."""
+
+    def __init__(self, file: DiskFile, spool_file: SpoolFile) -> None:
+        self._file = file
+        self._spool_file = spool_file
+        self._most_stored = max(_FREE_STORED, file.size * _MOST_RATIO)
+        self._began = time.thread_time()
+
+    def check(self, *, done: int, position: int) -> None:
+        """Look at what `done` bytes out of the first `position` of the file have cost.
+
+        Raises:
+            DiskBombError: it is too much.
+        """
+        if done > MAX_DISK_SIZE:
+            raise self._bomb(f"unpacks to more than {MAX_DISK_SIZE >> 40} TiB")
+        if self._spool_file.used > self._most_stored:
+            raise self._bomb(
+                f"of {self._file.size} bytes unpacks to more than {self._most_stored} that are not "
+                "zero"
+            )
+        seconds = time.thread_time() - self._began
+        if seconds > _FREE_SECONDS + _SECONDS_PER_MIB * (position >> 20):
+            raise self._bomb(
+                f"unpacks too slowly: after {seconds:.0f} s, {position} of its {self._file.size} "
+                f"bytes have given {done}"
+            )
+
+    def _bomb(self, what: str) -> DiskBombError:
+        return DiskBombError(
+            f"The file {self._file.name} {what}.",
+            remedy="If it is what it should be, unpack it yourself and copy that.",
+            facts={"file": self._file.name, "size": str(self._file.size)},
+        )
+
+
+def _explain(
+    file: DiskFile, compression: str, error: Exception
+) -> DamagedDiskError | UnsupportedDiskError:
+    """Tell a decoder that may not have the memory it wants from one that meets damage."""
+    text = str(error)
+    if compression == "xz" and "Memory usage limit" in text:  # LZMA_MEMLIMIT_ERROR
+        return unsupported(
+            file,
+            f"needs more than {_XZ_MEMORY >> 20} MiB of memory to be unpacked",
+            remedy="Compress it again with a smaller dictionary: `xz -6`, or `xz -9` at most.",
+        )
+    if compression == "zstd" and "too much memory" in text:  # frameParameter_windowTooLarge
+        return unsupported(
+            file,
+            f"has a window of more than {_ZSTD_WINDOW >> 20} MiB",
+            remedy="Compress it again with a smaller window: `zstd`, or `zstd --long=27` at most.",
+        )
+    return _damaged(file, text.rstrip("."))
 
 
 def _damaged(file: DiskFile, why: str) -> DamagedDiskError:

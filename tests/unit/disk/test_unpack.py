@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -136,21 +137,74 @@ def test_an_unsafe_disk_inside_is_unsafe(spool: Spool) -> None:
 def test_bombs_are_cut(
     spool: Spool, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By what comes out of how little, in little memory and no space."""
-    monkeypatch.setattr(unpacking, "_FREE_OUTPUT", 32 * MIB)
+    """By what takes space out of how little, in little memory; the space is free again."""
+    monkeypatch.setattr(unpacking, "_FREE_STORED", 32 * MIB)
     monkeypatch.setattr(unpacking, "_MOST_RATIO", 10)
-    packed = COMPRESSORS[kind](bytes(64 * MIB)) * 4
+    packed = COMPRESSORS[kind](b"A" * (64 * MIB)) * 4
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DiskBombError, match="unpacks to more than"):
+    with pytest.raises(DiskBombError, match="unpacks to more than 33554432 that are not zero"):
         read(packed, spool)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_zeros_are_no_bomb(spool: Spool, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new disk is nothing else, and takes no space; what is not zero counts all the same."""
+    monkeypatch.setattr(unpacking, "_FREE_STORED", MIB)
+    monkeypatch.setattr(unpacking, "_MOST_RATIO", 10)
+    disk = CONTENT + bytes(64 * MIB - len(CONTENT))
+    assert read(COMPRESSORS[kind](disk) * 2, spool) == disk * 2
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_zeros_without_end_are_cut(
+    spool: Spool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the time that they take, unless they are read from much; or where no disk is as large."""
+    packed = COMPRESSORS[kind](bytes(64 * MIB)) * 100
+    with monkeypatch.context() as patch:
+        patch.setattr(unpacking, "MAX_DISK_SIZE", 100 * MIB)
+        with pytest.raises(DiskBombError, match="unpacks to more than"):
+            read(packed, spool)
+    monkeypatch.setattr(unpacking, "_FREE_SECONDS", 0.05)
+    monkeypatch.setattr(unpacking, "_SECONDS_PER_MIB", 0)
+    with pytest.raises(DiskBombError, match=r"too slowly: after 0 s, \d+ of its"):
+        read(packed, spool)
+    monkeypatch.setattr(unpacking, "_SECONDS_PER_MIB", 60)
+    data = random_bytes(9 * MIB, seed=3)
+    assert read(COMPRESSORS[kind](data), spool) == padded(data)
+
+
 def test_a_zstd_window_is_bounded(spool: Spool) -> None:
-    """A frame may ask for terabytes."""
-    with pytest.raises(DamagedDiskError):
+    """A frame may ask for terabytes; what zstd makes at its highest levels passes."""
+    with pytest.raises(UnsupportedDiskError, match="has a window of more than 128 MiB") as caught:
         read(b"\x28\xb5\x2f\xfd\x00\xff" + b"\xff" * 4000, spool)
+    assert "`zstd --long=27`" in caught.value.remedy
+    for window in (27, 28):
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            3, window_log=window, enable_ldm=True
+        )
+        compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        packed = compressor.compress(CONTENT) + compressor.flush()
+        if window == 27:
+            assert read(packed, spool) == padded(CONTENT)
+        else:
+            with pytest.raises(UnsupportedDiskError, match="window"):
+                read(packed, spool)
+
+
+def test_the_memory_for_xz_is_bounded(spool: Spool) -> None:
+    """A dictionary may have 4 GiB; what xz makes at its highest level passes."""
+    for size in (64 * MIB, 1 << 30):
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}]
+        packed = lzma.compress(CONTENT, filters=filters)
+        if size == 64 * MIB:
+            assert read(packed, spool) == padded(CONTENT)
+        else:
+            with pytest.raises(UnsupportedDiskError, match="more than 256 MiB of mem") as caught:
+                read(packed, spool)
+            assert "`xz -9`" in caught.value.remedy
 
 
 def test_zeros_take_no_space_and_all_space_comes_back(tmp_path: Path) -> None:
@@ -176,6 +230,60 @@ def test_a_closed_spool_ends_unpacking(spool: Spool) -> None:
     spool.close()
     with pytest.raises(SpoolClosedError):
         read(gzip.compress(CONTENT), spool)
+
+
+def test_unpacking_can_be_stopped(spool: Spool, tmp_path: Path) -> None:
+    """Between any two pieces; also while nothing but zeros comes."""
+    calls = 0
+
+    def check_alive() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise ZeroDivisionError
+
+    file = MemoryFile(gzip.compress(bytes(64 * MIB)))
+    with (
+        pytest.raises(ZeroDivisionError),
+        open_disk(file, readers=1, spool=spool, check_alive=check_alive),
+    ):
+        pass
+    assert calls == 4
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT])
+def test_a_file_system_without_nameless_files_will_do(
+    spool: Spool, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The name is gone before anything is written, so a crash leaves nothing."""
+    real_open = os.open
+
+    def open_without(path: str, flags: int, mode: int = 0o777, **more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(code, os.strerror(code))
+        return real_open(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", open_without)
+    assert read(gzip.compress(CONTENT), spool) == padded(CONTENT)
+    with spool.open_file("a") as first, spool.open_file("b") as second:
+        assert list((tmp_path / "spool").iterdir()) == []
+        first.write(b"first")
+        second.write(b"second")
+        assert first.finish().read_at(0, 10) == b"first"
+        assert second.finish().read_at(0, 10) == b"second"
+
+
+def test_a_disk_larger_than_the_file_system_allows_is_refused(spool: Spool) -> None:
+    """ext4 has files of 16 TiB at most: an error of ours says so."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    packed = gzip.compress(bytes(8 * MIB))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+        with pytest.raises(SpoolUnusableError, match="File too large"):
+            read(packed, spool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("kind", [0x50, 0x5F])
