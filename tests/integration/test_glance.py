@@ -186,7 +186,8 @@ def test_what_passes_is_tried_again(
     proxy.spoil_data(image_id, fault)
     with make_source().open_file(image(image_id)) as file, ExitStack() as stack:
         if isinstance(file, StreamedFile):
-            spooled = spool_whole(file, Spool(tmp_path / "spool", most_bytes=100 * MIB), stack)
+            spool = Spool(tmp_path / "spool", most_bytes=100 * MIB)
+            spooled = spool_whole(file, spool, stack, check_alive=lambda: None)
             assert spooled.read_at(0, spooled.size) == CONTENT
         else:
             assert file.read_at(0, file.size) == CONTENT

@@ -65,6 +65,7 @@ class Parts:
     exports: Exports
     workflows: WorkflowEngine
     keeping: KeepingParts
+    spool: Spool
 
 
 class AnotherStoreError(FailedPreconditionError):
@@ -135,6 +136,7 @@ def built(
             exports=Exports(database=database, chunks=chunks, manifests=manifests),
             workflows=workflows,
             keeping=keeping_parts,
+            spool=spool,
         )
 
 

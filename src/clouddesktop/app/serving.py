@@ -129,6 +129,9 @@ class _Server:
             self._parts.workflows.hold()
             _log.info("stopping")
             upkeep.cancel()
+            # What was unpacked would be unpacked again anyway: no reason to wait for its end.
+            self._parts.keeping.keeper.close(timeout_seconds=0)
+            self._parts.spool.close()
             http.stop()
             await api.stop(_GRACE_SECONDS)
 

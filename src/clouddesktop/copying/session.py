@@ -10,14 +10,14 @@ from typing import Self
 
 from clouddesktop.catalog.copies import RunReplacedError
 from clouddesktop.copying.spooling import spool_whole
-from clouddesktop.disk.file import DiskFile, LocalFile
+from clouddesktop.disk.file import DiskFile, find_bytes
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.disk.spool import Spool, SpoolClosedError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.source.remote import RemoteFile, StreamedFile
+from clouddesktop.source.remote import StreamedFile
 
 
 class CopySession:
@@ -43,6 +43,7 @@ class CopySession:
         self._readers = readers
         self._sandbox = sandbox
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._stack = ExitStack()
         self._disk_file: DiskFile | None = None
         self._opened: tuple[SourceFile, Disk] | None = None
@@ -60,11 +61,13 @@ class CopySession:
         with self._lock:
             if self._is_over:
                 raise RunReplacedError("The run is over: its source is closed.")
-            if self._opened is None:
-                self._opened = self._open()
-            opened = self._opened
             self._users += 1
         try:
+            # Not under the lock of the run's end: opening takes long when the file is unpacked.
+            with self._opening:
+                if self._opened is None:
+                    self._opened = self._open()
+                opened = self._opened
             yield opened
         finally:
             with self._lock:
@@ -72,7 +75,9 @@ class CopySession:
                 self._close_unused()
 
     def check_alive(self) -> None:
-        """Raise RunReplacedError once the server stops: the next one does the step again."""
+        """Raise RunReplacedError once the run is over or the server stops: a later one does it."""
+        if self._is_over:
+            raise RunReplacedError("The run is over.")
         if self._spool is not None:
             try:
                 self._spool.check_open()
@@ -80,6 +85,7 @@ class CopySession:
                 raise RunReplacedError("The server stops.") from error
 
     def _open(self) -> tuple[SourceFile, Disk]:
+        self.check_alive()
         with ExitStack() as stack:
             file = stack.enter_context(self._sources.open_file(self._compute_image))
             try:
@@ -89,6 +95,7 @@ class CopySession:
                     readers=self._readers,
                     sandbox=self._sandbox,
                     spool=self._spool,
+                    check_alive=self.check_alive,
                 )
                 disk = stack.enter_context(opening)
             except SpoolClosedError as error:
@@ -104,13 +111,12 @@ class CopySession:
         return self._disk_file
 
     def _to_disk_file(self, file: SourceFile, stack: ExitStack) -> DiskFile:
-        if isinstance(file, RemoteFile):
-            return file
         if isinstance(file, StreamedFile) and self._spool is not None:
-            return spool_whole(file, self._spool, stack)
-        if file.fd is None:
+            return spool_whole(file, self._spool, stack, check_alive=self.check_alive)
+        found = find_bytes(file)
+        if found is None:
             raise TypeError(f"{file} gives neither a descriptor nor bytes.")
-        return LocalFile(file.fd)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +128,7 @@ class CopySession:
         traceback: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._is_over = True
+            self._is_over = True  # stops an unpacking that is at work, too
             self._close_unused()
 
     def _close_unused(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from clouddesktop.disk.file import LocalFile
@@ -14,8 +15,10 @@ _ATTEMPTS = 4
 """Each begins at the start of the file: there is no other way."""
 
 
-def spool_whole(file: StreamedFile, spool: Spool, stack: ExitStack) -> LocalFile:
-    """Fetch the file; it is valid until `stack` is closed.
+def spool_whole(
+    file: StreamedFile, spool: Spool, stack: ExitStack, *, check_alive: Callable[[], None]
+) -> LocalFile:
+    """Fetch the file; it is valid until `stack` is closed. `check_alive` may raise to stop it.
 
     Raises:
         SpoolFullError: there is no room for it.
@@ -25,7 +28,7 @@ def spool_whole(file: StreamedFile, spool: Spool, stack: ExitStack) -> LocalFile
     budget = RetryBudget(in_a_row=_ATTEMPTS, in_all=_ATTEMPTS)
     for failures in range(1, _ATTEMPTS + 1):
         with ExitStack() as trial:
-            spool_file = trial.enter_context(spool.open_file(file.name))
+            spool_file = trial.enter_context(spool.open_file(file.name, check_alive=check_alive))
             try:
                 for piece in file.iter_bytes():
                     spool_file.write(piece)

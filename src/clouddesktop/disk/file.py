@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from clouddesktop.disk.errors import DiskShrankError
 from clouddesktop.errors import UnavailableError
 from clouddesktop.model.manifest import Extent
 
 
+@runtime_checkable
 class DiskFile(Protocol):
     """An open file, read at any place. Thread-safe."""
 
@@ -119,6 +120,21 @@ class LocalFile:
                 remedy="Look at the health of the storage that the file lies on, then try again.",
                 facts={"file": self._name},
             ) from error
+
+
+class OpenFile(Protocol):
+    """What is open already, in whatever way its bytes can be had."""
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor of a local file; else None."""
+
+
+def find_bytes(file: OpenFile) -> DiskFile | None:
+    """Give the bytes of an open file at any place; None if it has to be fetched whole first."""
+    if file.fd is not None:
+        return LocalFile(file.fd)
+    return file if isinstance(file, DiskFile) else None
 
 
 class FileWindow:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 import structlog
 
 from clouddesktop.catalog.scrubbing import Original
-from clouddesktop.disk.file import DiskFile, LocalFile
+from clouddesktop.disk.file import DiskFile, find_bytes
 from clouddesktop.disk.reader import Disk, open_disk
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.disk.spool import Spool
@@ -17,7 +18,6 @@ from clouddesktop.ids import Digest
 from clouddesktop.model.manifest import CHUNK_SIZE, Manifest, chunk_length
 from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.source.remote import RemoteFile
 from clouddesktop.store.codec import digest_of, is_zero
 
 _READ_AT_ONCE = 32
@@ -26,8 +26,12 @@ _READ_AT_ONCE = 32
 _log = structlog.get_logger(__name__)
 
 
-OpenOriginal = Callable[[Original], AbstractContextManager[Disk | None]]
-"""`open_original` with its other arguments given."""
+class OpenOriginal(Protocol):
+    """`open_original` with its other arguments given."""
+
+    def __call__(
+        self, original: Original, *, check_alive: Callable[[], None]
+    ) -> AbstractContextManager[Disk | None]: ...
 
 
 @contextmanager
@@ -35,12 +39,14 @@ def open_original(
     sources: SourceCatalogue,
     original: Original,
     *,
+    check_alive: Callable[[], None],
     sandbox: SandboxPolicy,
     spool: Spool | None = None,
 ) -> Iterator[Disk | None]:
     """Open the disk in a source's file if that is still what it was; None if it is not.
 
-    What is read has to be verified by its digest all the same.
+    What is read has to be verified by its digest all the same. `check_alive` is called while the
+    file is unpacked; what it raises ends that and is raised here.
     """
     image = original.compute_image
     with ExitStack() as stack:
@@ -49,20 +55,26 @@ def open_original(
             file = stack.enter_context(sources.open_file(image))
             file.check_unchanged(original.fingerprint)
             disk = stack.enter_context(
-                open_disk(_to_disk_file(file), readers=1, sandbox=sandbox, spool=spool)
+                open_disk(
+                    _to_disk_file(file),
+                    readers=1,
+                    sandbox=sandbox,
+                    spool=spool,
+                    check_alive=check_alive,
+                )
             )
         except CloudDesktopError as error:
+            check_alive()
             why = error.message
             _log.info("original is of no use", source=image.source, file=image.location, why=why)
         yield disk
 
 
 def _to_disk_file(file: SourceFile) -> DiskFile:
-    if isinstance(file, RemoteFile):
-        return file
-    if file.fd is None:
+    found = find_bytes(file)
+    if found is None:
         raise UnimplementedError("The file's server gives it whole only, so chunks cannot be read.")
-    return LocalFile(file.fd)
+    return found
 
 
 def read_chunk(disk: Disk, *, number: int, digest: Digest, chunk_size: int) -> bytes | None:

@@ -178,7 +178,7 @@ class Repairs:
             return
         manifest = self._manifests.get(content.manifest)
         for original in originals:
-            with self._open_original(original) as disk:
+            with self._open_original(original, check_alive=self._turn.check) as disk:
                 if disk is None or disk.size != manifest.size:
                     continue
                 writer = self._chunks.new_pack()
@@ -217,7 +217,7 @@ class Repairs:
 
     def _read_original(self, content: Content) -> Manifest | None:
         for original in self._database.read(scrubbing.list_originals, content.manifest):
-            with self._open_original(original) as disk:
+            with self._open_original(original, check_alive=self._turn.check) as disk:
                 if disk is None:
                     continue
                 manifest = read_manifest(disk, spend=self._pace.spend)
