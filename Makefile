@@ -35,7 +35,7 @@ bench: setup ## Measure copies and exports beside cp and qemu-img; see benchmark
 
 fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for longer, TARGETS="qcow2" for some
 	@mkdir -p .fuzz
-	@for target in $(or $(TARGETS),probe qcow2 vdi vhd vmdk gpt pack manifest chunk nbd); do \
+	@for target in $(or $(TARGETS),probe qcow2 vdi vhd vhdx vmdk gpt ova gz xz bz zst pack manifest chunk nbd); do \
 	  mkdir -p .fuzz/$$target; \
 	  $(RUN) python fuzz/run.py $$target -artifact_prefix=.fuzz/ $(or $(ARGS),-max_total_time=60) .fuzz/$$target || exit 1; \
 	done

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
-TARGETS = ("probe", "qcow2", "vdi", "vhd", "vmdk", "gpt", "pack", "manifest", "chunk", "nbd")
+DISKS = ("probe", "qcow2", "vdi", "vhd", "vhdx", "vmdk", "gpt")
+WRAPPERS = ("ova", "gz", "xz", "bz", "zst")
+TARGETS = (*DISKS, *WRAPPERS, "pack", "manifest", "chunk", "nbd")
 SECONDS = 1
 
 

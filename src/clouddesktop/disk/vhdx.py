@@ -115,9 +115,10 @@ def _check_blocks(
             raise contradiction(file, "a block lies over its header")
         if place + length > file.size:
             raise truncation(file, needed_size=place + length)
-        if seen[place // _MIB]:
+        taken = slice(place // _MIB, -(-(place + length) // _MIB))
+        if any(seen[taken]):
             raise contradiction(file, "its blocks share the same bytes")
-        seen[place // _MIB] = 1
+        seen[taken] = b"\1" * (taken.stop - taken.start)
 
 
 def _read_regions(file: DiskFile) -> dict[uuid.UUID, tuple[int, int]]:

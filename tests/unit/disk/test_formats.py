@@ -239,6 +239,22 @@ def test_a_fixed_vhd_is_its_bytes_without_the_footer(tmp_path: Path) -> None:
         read_whole(path)
 
 
+@pytest.mark.parametrize("shift", [-7, -1, 0, 1, 7])
+def test_blocks_of_a_vhdx_that_share_a_part_are_refused(tmp_path: Path, shift: int) -> None:
+    """They begin at any MiB, and have eight."""
+    path = tmp_path / "disk"
+    options = ["-o", "subformat=dynamic,block_size=8388608"]
+    subprocess.run(["qemu-img", "create", "-qf", "vhdx", *options, str(path), "24M"], check=True)
+    commands = ["-c", "write -q 0 24M"]
+    subprocess.run(["qemu-io", "-f", "vhdx", *commands, str(path)], check=True)
+    data = bytearray(path.read_bytes())
+    (entry,) = struct.unpack_from("<Q", data, (2 << 20) + 8)
+    put(2 << 20, "<Q", entry + (shift << 20))(data)
+    path.write_bytes(data)
+    with pytest.raises(DamagedDiskError, match="share the same bytes"):
+        read_whole(path)
+
+
 def test_a_vhdx_whose_writer_died_is_read_as_qemu_reads_it(tmp_path: Path) -> None:
     """What was written is there."""
     path = build_other(tmp_path / "disk", LAYOUT, VHDX)
