@@ -1,7 +1,8 @@
 """Scratch files for what cannot be read where it lies: nameless, bounded, gone with their use.
 
 A file never has a name (O_TMPFILE), or loses it before its first byte is written, so nothing of it
-survives a crash. Its zeros are holes.
+survives a crash; NFS and FUSE keep names of their own until then, and what the end of a machine
+leaves under those is removed when the folder is next used. Its zeros are holes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ _RESERVE = 1 << 30
 """Bytes that stay free on the disk, which the database and the store may share."""
 
 _ZEROS = bytes(_STEP)
+
+_OWN_PREFIX = "unpacking-"
+_LEFT = (_OWN_PREFIX, ".nfs", ".fuse_hidden")
+"""What the names of files begin with that may be left."""
 
 _WITHOUT_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT}
 """What open(2) says where the file system (NFS, FAT, most of FUSE) or the kernel has none."""
@@ -60,6 +65,7 @@ class Spool:
         self._most_bytes = most_bytes
         self._used = 0
         self._is_closed = False
+        self._is_swept = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -75,6 +81,7 @@ class Spool:
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep_once()
             fd = _open_nameless(self._folder)
         except OSError as error:
             raise _unusable(self._folder, error) from error
@@ -113,6 +120,14 @@ class Spool:
             if not has_room:
                 raise _full(self._folder, name)
             self._used += size
+
+    def _sweep_once(self) -> None:
+        with self._lock:
+            if not self._is_swept:
+                for each in self._folder.iterdir():
+                    if each.name.startswith(_LEFT):
+                        each.unlink()
+            self._is_swept = True
 
     def _give_back(self, size: int) -> None:
         with self._lock:
@@ -191,7 +206,7 @@ def _open_nameless(folder: Path) -> int:
     except OSError as error:
         if error.errno not in _WITHOUT_TMPFILE:
             raise
-    fd, name = tempfile.mkstemp(dir=folder)
+    fd, name = tempfile.mkstemp(dir=folder, prefix=_OWN_PREFIX)
     try:
         Path(name).unlink()
     except BaseException:

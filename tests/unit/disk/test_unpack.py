@@ -274,6 +274,19 @@ def test_a_file_system_without_nameless_files_will_do(
         assert second.finish().read_at(0, 10) == b"second"
 
 
+def test_what_a_crash_left_under_a_name_is_removed(spool: Spool, tmp_path: Path) -> None:
+    """When the folder is first used; nothing else is touched, and nothing of this server's."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    for name in ("unpacking-1", ".nfs00000001", ".fuse_hidden0001", "notes"):
+        (folder / name).write_bytes(b"left")
+    assert read(gzip.compress(CONTENT), spool) == padded(CONTENT)
+    assert [each.name for each in folder.iterdir()] == ["notes"]
+    (folder / ".nfs00000002").touch()
+    assert read(gzip.compress(CONTENT), spool) == padded(CONTENT)
+    assert (folder / ".nfs00000002").exists()
+
+
 def test_a_disk_larger_than_the_file_system_allows_is_refused(spool: Spool) -> None:
     """ext4 has files of 16 TiB at most: an error of ours says so."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
