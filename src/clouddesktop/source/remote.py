@@ -22,6 +22,8 @@ BLOCK_SIZE = 2 << 20
 _KEPT_BLOCKS = 24
 _AHEAD = 4
 """Blocks that are asked for before they are needed, behind each place that is read in order."""
+_WINDOW = 64
+"""Blocks that are read ahead once more when somebody reads them once more."""
 _STREAMS = 8
 """Places that are read in order at a time, as far as is remembered."""
 
@@ -61,6 +63,8 @@ class RemoteFile:
         self._check = check
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._finished = bytearray(-(-size // BLOCK_SIZE))  # 1: the block's last byte was read
+        self._again = -1  # the block that was last fetched although it was finished
         self._expected: OrderedDict[int, None] = OrderedDict()  # blocks that go on a stream
         self._threads = ThreadPoolExecutor(requests, thread_name_prefix="fetch")
 
@@ -105,6 +109,9 @@ class RemoteFile:
             start = number * BLOCK_SIZE
             first, last = max(offset, start), min(end, start + len(block))
             buffer[first - offset : last - offset] = block[first - start : last - start]
+            if last == start + len(block):
+                with self._lock:
+                    self._finished[number] = 1
 
     def iter_extents(self) -> Iterator[Extent]:
         """Give the whole file: other servers do not tell of holes."""
@@ -113,6 +120,7 @@ class RemoteFile:
 
     def _get(self, number: int) -> Future[bytes]:
         with self._lock:
+            self._note_again(number)
             wanted = self._ask(number)
             is_in_order = number in self._expected or number == 0
             self._expected.pop(number, None)
@@ -120,11 +128,20 @@ class RemoteFile:
             while len(self._expected) > _STREAMS:
                 self._expected.popitem(last=False)
             if is_in_order:
-                for each in range(number + 1, number + 1 + _AHEAD):
-                    if each * BLOCK_SIZE < self.size:
+                for each in range(number + 1, min(number + 1 + _AHEAD, len(self._finished))):
+                    if not self._finished[each]:  # else it is where another reader began
                         self._ask(each)
             self._forget_some(number)
         return wanted
+
+    def _note_again(self, number: int) -> None:
+        """Notice who reads the file once more: two finished blocks are wanted, one by one."""
+        if not self._finished[number] or number in self._blocks:
+            return
+        if number == self._again + 1:
+            window = self._finished[number : number + _WINDOW]
+            self._finished[number : number + _WINDOW] = bytes(len(window))
+        self._again = number
 
     def _ask(self, number: int) -> Future[bytes]:
         future = self._blocks.get(number)
@@ -138,12 +155,18 @@ class RemoteFile:
         return future
 
     def _forget_some(self, wanted: int) -> None:
-        for number in list(self._blocks):
-            if len(self._blocks) <= _KEPT_BLOCKS:
-                return
-            future = self._blocks[number]
-            if number != wanted and future.done() and future.exception() is None:
-                del self._blocks[number]
+        surplus = len(self._blocks) - _KEPT_BLOCKS
+        if surplus <= 0:
+            return
+        idle = [
+            number
+            for number, future in self._blocks.items()
+            if number != wanted and future.done() and future.exception() is None
+        ]
+        # Those that were read to their end before those that were asked for ahead: what is
+        # forgotten unread is fetched twice.
+        for number in sorted(idle, key=lambda each: not self._finished[each])[:surplus]:
+            del self._blocks[number]
 
 
 class StreamedFile:
