@@ -1,12 +1,12 @@
 """Makes the disks that the benchmarks copy: a Debian desktop, and two patched copies of it.
 
-sudo python benchmarks/dataset.py FOLDER    # needs mmdebstrap; half an hour at most, 14 GiB
+python benchmarks/dataset.py [FOLDER]    # needs mmdebstrap; some minutes, 10 GiB
 
     base.raw    Debian 12 as it was released, with a desktop and an office, in ext4 on 8 GiB
     large.raw   after a dist-upgrade with all updates and security updates
     small.raw   after a reinstall of six packages
 
-A disk that is there stays as it is. Needs root: the disks are mounted by a loop device.
+A disk that is there stays as it is. Making them needs root: they are mounted by a loop device.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FOLDER = Path.home() / ".cache/clouddesktop/bench"
 MIRROR = "http://deb.debian.org/debian"
 SECURITY = "http://deb.debian.org/debian-security"
 PACKAGES = "xfce4,xrdp,firefox-esr,libreoffice,gimp,fonts-noto-core,build-essential"
@@ -34,12 +35,14 @@ deb {SECURITY} bookworm-security main
 def main() -> None:
     """Make what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     folder = parser.parse_args().folder
-    if os.getuid() != 0:
-        sys.exit("dataset: this needs root, to mount the disks.")
-    folder.mkdir(parents=True, exist_ok=True)
     base, large, small = (folder / f"{name}.raw" for name in ("base", "large", "small"))
+    if all(each.exists() for each in (base, large, small)):
+        return
+    if os.getuid() != 0:
+        sys.exit(f"dataset: the disks in {folder} are made by root, who can mount them: use sudo.")
+    folder.mkdir(parents=True, exist_ok=True)
     if not base.exists():
         make(base, None, install)
     if not large.exists():

@@ -31,20 +31,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from benchmarks.copying import MIB, folder_size
+from benchmarks.dataset import FOLDER
 
 from parts.official import OfficialClient
 from parts.server import ServerProcess
 
 NAMES = ("base", "large patch", "small patch")
-MADE = tuple(
-    Path.home() / f".cache/clouddesktop/bench/{name}.raw" for name in ("base", "large", "small")
-)
+MADE = tuple(FOLDER / f"{name}.raw" for name in ("base", "large", "small"))
 ENVIRONMENT = {
     **os.environ,  # noqa: TID251  (children inherit it)
     "RESTIC_PASSWORD": "benchmark",
     "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
 }
 REPEATS = 9
+HUGE = 64 << 30
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,15 @@ def run_ours(folder: Path, disks: list[Path]) -> Rows:
                 seconds = copy(f"disk{index}", f"disk{index}")
             growth = folder_size(store) - added
             yield NAMES[index], Cost(seconds, cpu() - used, growth, peak[0])
-        used = cpu()
-        again = [copy("disk0", f"again{each}") for each in range(REPEATS)]
-        yield "base again", Cost(statistics.median(again), (cpu() - used) / REPEATS, 0, 0)
+        shutil.move(images / "disk0.raw", images / "huge.raw")
+        os.truncate(images / "huge.raw", HUGE)
+        for name, compute_image_id in {"small again": "disk2", "64 GiB again": "huge"}.items():
+            copy(compute_image_id, f"{compute_image_id}-known")
+            used = cpu()
+            again = [
+                copy(compute_image_id, f"{compute_image_id}-{each}") for each in range(REPEATS)
+            ]
+            yield name, Cost(statistics.median(again), (cpu() - used) / REPEATS, 0, 0)
     finally:
         server.stop()
 
