@@ -214,6 +214,13 @@ class Exports:
             ImageNotReadyError: it is not ACTIVE.
             DataLossError: its manifest is damaged.
         """
+        return ImageReader(
+            manifest=self._get_manifest(self._get_content(image_id)),
+            places=partial(self._find_places, image_id),
+            chunks=self._chunks,
+        )
+
+    def _get_content(self, image_id: str) -> Digest:
         image = self._database.read(get_image, image_id)
         if image.status is not ImageStatus.ACTIVE or image.manifest is None:
             raise ImageNotReadyError(
@@ -221,16 +228,15 @@ class Exports:
                 remedy="Wait until its operation is done.",
                 facts={"resource_type": "Image", "resource_id": image_id},
             )
-        return ImageReader(
-            manifest=self._get_manifest(image.manifest),
-            places=partial(self._find_places, image_id),
-            chunks=self._chunks,
-        )
+        return image.manifest
 
     def _find_places(self, image_id: str, digests: Sequence[Digest]) -> Mapping[Digest, ChunkPlace]:
         places = self._database.read(find_places, digests)
         unknown = [each for each in digests if each not in places]
-        quarantined = self._database.read(find_quarantined, unknown) if unknown else {}
+        if not unknown:
+            return places
+        self._get_content(image_id)  # was it deleted and collected while it is read?
+        quarantined = self._database.read(find_quarantined, unknown)
         for digest, why in quarantined.items():
             raise QuarantinedChunkError(
                 f"Chunk {digest.hex()} of the image {image_id} is damaged: {why}",

@@ -191,6 +191,8 @@ def read_table(
     header_magic, header_version, _ = _HEADER.unpack(header)
     if header_magic != _HEADER_MAGIC or magic != _FOOTER_MAGIC or header_version != version:
         raise _damaged(name, "its header or footer is not that of a pack")
+    if version < _PLAIN_VERSION:
+        raise _damaged(name, f"no release has written its version, {version}")
     if version > VERSION:
         raise PackTooNewError(
             f"The pack {name} is of format version {version}; this release reads {VERSION}.",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
@@ -16,6 +17,7 @@ from obstore.store import MemoryStore
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
+from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.delivery import export
 from clouddesktop.delivery.export import Exports, ImageNotReadyError, ImageReader, MissingChunkError
 from clouddesktop.errors import DataLossError, InvalidArgumentError, NotFoundError
@@ -283,3 +285,30 @@ def test_images_are_opened_when_they_are_active(database: Database) -> None:
     database.write(add_image, image)
     with pytest.raises(ImageNotReadyError, match="Image e3v1 is CREATING"):
         exports.open_image("e3v1")
+
+
+def test_an_image_that_was_deleted_while_it_is_read_is_not_found(database: Database) -> None:
+    """Once its chunks are collected, that is the news, and not that the index lacks them."""
+    blobs = BlobStore(MemoryStore(), name="memory")
+    manifest_store = ManifestStore(blobs)
+    now = datetime.now(tz=UTC)
+    plain = b"x" * CHUNK
+    manifest = Manifest(size=CHUNK, chunk_size=CHUNK, chunks={0: digest_of(plain)})
+    digest = manifest_store.put(manifest)
+    image = Image(
+        id="e3v1", folder_id="b1g1", name="one", status=ImageStatus.CREATING, created_at=now
+    )
+    database.write(add_cloud, cloud_id="b1c1", name="cloud", created_at=now)
+    database.write(add_folder, Folder(id="b1g1", cloud_id="b1c1", name="default"), created_at=now)
+    database.write(add_image, image)
+    content = {"digest": digest, "disk_size": CHUNK, "storage_size": 1, "created_at": now}
+    database.write(lambda connection: connection.execute(sa.insert(manifests).values(content)))
+    active = {"status": int(ImageStatus.ACTIVE), "manifest": digest}
+    database.write(lambda connection: connection.execute(sa.update(images).values(active)))
+    exports = Exports(database=database, chunks=ChunkStore(blobs), manifests=manifest_store)
+    reader = exports.open_image("e3v1")
+    with pytest.raises(MissingChunkError):
+        reader.read(0, 1)
+    database.write(lambda connection: connection.execute(sa.delete(images)))
+    with pytest.raises(NotFoundError, match="Image e3v1 not found"):
+        reader.read(0, 1)

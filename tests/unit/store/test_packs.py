@@ -152,6 +152,9 @@ def test_a_later_version_is_told_from_damage() -> None:
     later[8] = 1
     with pytest.raises(DamagedPackError):
         read_table(fetching(bytes(later)), size=len(later))
+    later[8] = later[-44] = 0
+    with pytest.raises(DamagedPackError, match="no release has written its version, 0"):
+        read_table(fetching(bytes(later)), size=len(later))
 
 
 def test_the_writer_lets_go() -> None:
