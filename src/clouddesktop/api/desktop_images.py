@@ -14,6 +14,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     GetDesktopImageRequest,
     ListDesktopImagesRequest,
     ListDesktopImagesResponse,
+    UpdateDesktopImageRequest,
 )
 from yandex.cloud.operation.operation_pb2 import Operation
 
@@ -26,8 +27,9 @@ from clouddesktop.catalog.images import find_verified_at, get_image, list_images
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.errors import FieldViolation, InvalidArgumentError, UnimplementedError
 from clouddesktop.keeping.deletion import Deletions
+from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.checksum import Checksum
-from clouddesktop.model.image import Image
+from clouddesktop.model.image import Image, ImageChanges
 from clouddesktop.model.operation import IdempotencyKey
 
 VERIFIED_AT_KEY = "x-image-verified-at"
@@ -35,12 +37,14 @@ VERIFIED_AT_KEY = "x-image-verified-at"
 
 CHECKSUM_KEY = "x-clouddesktop-checksum"
 
+_UPDATABLE = ("name", "description", "labels")
+
 _MOST_PAGE_BYTES = 3 << 20
 """A page ends here, whatever was asked for: clients take 4 MiB in a message by default."""
 
 
 class DesktopImageServicer:
-    """Copies, reads, lists and deletes desktop images."""
+    """Copies, reads, lists, changes and deletes desktop images."""
 
     def __init__(
         self,
@@ -48,11 +52,13 @@ class DesktopImageServicer:
         database: Database,
         copies: CopyStarter,
         deletions: Deletions,
+        updates: Updates,
         operations: OperationPacker,
     ) -> None:
         self._database = database
         self._copies = copies
         self._deletions = deletions
+        self._updates = updates
         self._operations = operations
 
     async def copy(self, request: CopyDesktopImageRequest, call: Call) -> Operation:
@@ -73,6 +79,15 @@ class DesktopImageServicer:
     async def delete(self, request: DeleteDesktopImageRequest, call: Call) -> Operation:
         operation = await self._deletions.delete(
             request.image_id, subject=call.subject, idempotency=_idempotency_of(request, call)
+        )
+        return self._operations.pack(operation)
+
+    async def update(self, request: UpdateDesktopImageRequest, call: Call) -> Operation:
+        operation = await self._updates.update(
+            request.image_id,
+            _changes_of(request),
+            subject=call.subject,
+            idempotency=_idempotency_of(request, call),
         )
         return self._operations.pack(operation)
 
@@ -99,6 +114,25 @@ class DesktopImageServicer:
             _list_in_folder, request.folder_id, page_size=page_size + 1, after=after
         )
         return _to_page(request, images, page_size=page_size)
+
+
+def _changes_of(request: UpdateDesktopImageRequest) -> ImageChanges:
+    """Take the fields that the mask lists, as they are in the request; all of them without one."""
+    paths = set(request.update_mask.paths) or set(_UPDATABLE)
+    violations = [
+        FieldViolation(
+            field="update_mask",
+            description=f"{path!r} is none of {', '.join(_UPDATABLE)}",
+        )
+        for path in sorted(paths.difference(_UPDATABLE))
+    ]
+    if violations:
+        raise InvalidArgumentError.of_fields(violations)
+    return ImageChanges(
+        name=request.name if "name" in paths else None,
+        description=request.description if "description" in paths else None,
+        labels=dict(request.labels) if "labels" in paths else None,
+    )
 
 
 def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datetime | None]:

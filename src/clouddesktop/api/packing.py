@@ -23,6 +23,7 @@ _IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
 _METHODS = {
     OperationKind.COPY_IMAGE: _IMAGE_METHODS["Copy"],
     OperationKind.DELETE_IMAGE: _IMAGE_METHODS["Delete"],
+    OperationKind.UPDATE_IMAGE: _IMAGE_METHODS["Update"],
 }
 
 

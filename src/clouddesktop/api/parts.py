@@ -9,6 +9,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
+from clouddesktop.keeping.updating import Updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,5 +19,6 @@ class ApiParts:
     database: Database
     copies: CopyStarter
     deletions: Deletions
+    updates: Updates
     tokens: TokenService
     advertised: Callable[[], str]

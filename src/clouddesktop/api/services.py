@@ -53,6 +53,7 @@ def build_services(parts: ApiParts) -> list[Service]:
         database=parts.database,
         copies=parts.copies,
         deletions=parts.deletions,
+        updates=parts.updates,
         operations=packer,
     )
     operations = OperationServicer(database=parts.database, operations=packer)
@@ -66,6 +67,7 @@ def build_services(parts: ApiParts) -> list[Service]:
                 "Delete": images.delete,
                 "Get": images.get,
                 "List": images.list_page,
+                "Update": images.update,
             },
         ),
         Service(

@@ -12,6 +12,7 @@ from clouddesktop.keeping.gc import Collector
 from clouddesktop.keeping.idle import IdleCollections
 from clouddesktop.keeping.runs import Keeper, Work
 from clouddesktop.keeping.stats import StoreMeter
+from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.keeping import RunKind
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
@@ -25,6 +26,7 @@ class KeepingParts:
     """What keeps the store; valid inside `keeping`."""
 
     deletions: Deletions
+    updates: Updates
     keeper: Keeper
     idle_collections: IdleCollections
     meter: StoreMeter
@@ -49,6 +51,7 @@ def keeping(
     try:
         yield KeepingParts(
             deletions=Deletions(database=database, failpoint=failpoint),
+            updates=Updates(database=database),
             keeper=keeper,
             idle_collections=IdleCollections(
                 database=database, keeper=keeper, after_seconds=collect_after_seconds

@@ -115,6 +115,7 @@ class _Server:
                 database=self._parts.database,
                 copies=self._parts.starter,
                 deletions=self._parts.keeping.deletions,
+                updates=self._parts.keeping.updates,
                 tokens=self._parts.tokens,
                 advertised=lambda: self._advertised,
             ),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.errors import AlreadyExistsError, NotFoundError
 from clouddesktop.ids import to_digest
-from clouddesktop.model.image import Image, ImageStatus
+from clouddesktop.model.image import Image, ImageChanges, ImageStatus
 
 _COLUMNS = (
     images.c.id,
@@ -64,17 +66,7 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     Raises:
         AlreadyExistsError: its folder has an image of this name; nothing was changed.
     """
-    taken = connection.scalar(
-        sa.select(images.c.id).where(
-            images.c.folder_id == image.folder_id, images.c.name == image.name
-        )
-    )
-    if taken is not None:
-        raise AlreadyExistsError(
-            f"Image with name {image.name} already exists",
-            remedy="Choose another name.",
-            facts={"resource_type": "Image", "resource_id": taken, "name": image.name},
-        )
+    _check_name(connection, image.id, folder_id=image.folder_id, name=image.name)
     connection.execute(
         sa.insert(images).values(
             id=image.id,
@@ -91,9 +83,45 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     )
 
 
+def update_image(connection: sa.Connection, image_id: str, changes: ImageChanges) -> Image:
+    """Change an image, and give it as it is then.
+
+    Raises:
+        NotFoundError: there is none with this id.
+        AlreadyExistsError: another image of its folder has the new name; nothing was changed.
+    """
+    image = get_image(connection, image_id)
+    values: dict[str, Any] = {}
+    if changes.name is not None:
+        _check_name(connection, image_id, folder_id=image.folder_id, name=changes.name)
+        values["name"] = changes.name
+    if changes.description is not None:
+        values["description"] = changes.description
+    if changes.labels is not None:
+        values["labels"] = dict(changes.labels)
+    if values:
+        connection.execute(sa.update(images).where(images.c.id == image_id).values(values))
+    return replace(image, **values)
+
+
 def delete_image(connection: sa.Connection, image_id: str) -> None:
     """Remove an image; its content stays until it is collected."""
     connection.execute(sa.delete(images).where(images.c.id == image_id))
+
+
+def _check_name(connection: sa.Connection, image_id: str, *, folder_id: str, name: str) -> None:
+    """See that no other image of the folder has a name."""
+    taken = connection.scalar(
+        sa.select(images.c.id).where(
+            images.c.folder_id == folder_id, images.c.name == name, images.c.id != image_id
+        )
+    )
+    if taken is not None:
+        raise AlreadyExistsError(
+            f"Image with name {name} already exists",
+            remedy="Choose another name.",
+            facts={"resource_type": "Image", "resource_id": taken, "name": name},
+        )
 
 
 def _to_image(row: sa.RowMapping) -> Image:

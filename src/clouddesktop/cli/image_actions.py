@@ -119,6 +119,28 @@ def delete(options: Globals, image: str) -> None:
     print_operation(operation, options.style)
 
 
+def update(
+    options: Globals,
+    image: str,
+    *,
+    name: str | None,
+    description: str | None,
+    labels: Mapping[str, str] | None,
+) -> None:
+    async def work(connection: Connection) -> DesktopImage:
+        found = await connection.find_image(image)
+        operation = await connection.update_image(
+            found.id, name=name, description=description, labels=labels
+        )
+        check(operation)
+        changed = DesktopImage()
+        if not operation.response.Unpack(changed):
+            changed = await connection.get_image(found.id)
+        return changed
+
+    print_image(run_session(options, work), options.style)
+
+
 def list_(options: Globals, *, limit: int) -> None:
     async def work(connection: Connection) -> list[DesktopImage]:
         images: list[DesktopImage] = []

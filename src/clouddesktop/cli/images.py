@@ -111,6 +111,43 @@ def list_(
     )
 
 
+@app.command("update")
+def update(
+    context: typer.Context,
+    image: ImageArgument,
+    *,
+    new_name: Annotated[str | None, typer.Option(help="Its name from now on.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="Its description from now on; an empty text removes it.")
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE[,KEY=VALUE...]",
+            help="Its labels, in place of all that it has; an empty text removes them.",
+        ),
+    ] = None,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Change a desktop image's name, description or labels."""
+    if new_name is None and description is None and labels is None:
+        raise typer.BadParameter("Say what to change: --new-name, --description or --labels.")
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.update(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+        name=new_name,
+        description=description,
+        labels=None if labels is None else _parse_labels([each for each in labels if each]),
+    )
+
+
 @app.command("delete")
 def delete(
     context: typer.Context,

@@ -16,6 +16,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     DeleteDesktopImageRequest,
     GetDesktopImageRequest,
     ListDesktopImagesRequest,
+    UpdateDesktopImageRequest,
 )
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 from yandex.cloud.operation.operation_pb2 import Operation
@@ -153,6 +154,30 @@ class Connection:
         metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
         with translated_errors(self.profile.endpoint):
             return await self.images.Delete(request, metadata=metadata, timeout=_CALL_SECONDS)
+
+    async def update_image(
+        self,
+        image_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
+    ) -> Operation:
+        """Change what is given of an image; the operation comes back done.
+
+        `labels` replace all that the image had.
+        """
+        request = UpdateDesktopImageRequest(
+            image_id=image_id, name=name or "", description=description or "", labels=labels or {}
+        )
+        given = {"name": name, "description": description, "labels": labels}
+        request.update_mask.paths.extend(key for key, value in given.items() if value is not None)
+        if not request.update_mask.paths:
+            raise ValueError("Without a mask all fields would be reset: name what to change.")
+        metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
+        with translated_errors(self.profile.endpoint):
+            return await self.images.Update(request, metadata=metadata, timeout=_CALL_SECONDS)
 
     async def get_image(self, image_id: str) -> DesktopImage:
         request = GetDesktopImageRequest(image_id=image_id)

@@ -42,6 +42,15 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChanges:
+    """What an update sets; None leaves as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeImage:
     """A disk that somebody prepared, where it lies: `location` is a path inside its source."""
 

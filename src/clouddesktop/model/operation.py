@@ -16,6 +16,7 @@ class OperationKind(StrEnum):
 
     COPY_IMAGE = "copy_image"
     DELETE_IMAGE = "delete_image"
+    UPDATE_IMAGE = "update_image"
 
 
 class Phase(StrEnum):

@@ -22,6 +22,7 @@ from clouddesktop.catalog.images import add_image
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
+from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.access import Subject
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
@@ -146,6 +147,7 @@ def make_parts(*, database: Database, copies: FakeCopies, tokens: TokenService) 
         database=database,
         copies=cast("CopyStarter", copies),
         deletions=Deletions(database=database, failpoint=lambda _name: None),
+        updates=Updates(database=database),
         tokens=tokens,
         advertised=lambda: ADVERTISED,
     )

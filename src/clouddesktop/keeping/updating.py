@@ -1,0 +1,82 @@
+"""Changing what people say of an image: its name, description and labels, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.images import update_image
+from clouddesktop.catalog.operations import (
+    add_operation,
+    find_earlier_operation,
+    remember_request,
+)
+from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.access import Subject
+from clouddesktop.model.image import ImageChanges
+from clouddesktop.model.operation import (
+    IdempotencyKey,
+    Operation,
+    OperationKind,
+    Phase,
+    Progress,
+)
+
+_DESCRIPTION = "Update desktop image"
+
+
+class Updates:
+    """Changes images."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def update(
+        self,
+        image_id: str,
+        changes: ImageChanges,
+        *,
+        subject: Subject,
+        idempotency: IdempotencyKey | None,
+    ) -> Operation:
+        """Change an image, whatever its status; the operation is done on return.
+
+        Asked again with an idempotency key, it returns the first call's operation.
+
+        Raises:
+            NotFoundError: there is no such image.
+            AlreadyExistsError: its folder has another image of the new name.
+            IdempotencyKeyReusedError: the key came with another request before.
+        """
+        return await self._database.awrite(_update, image_id, changes, subject, idempotency)
+
+
+def _update(
+    connection: sa.Connection,
+    image_id: str,
+    changes: ImageChanges,
+    subject: Subject,
+    idempotency: IdempotencyKey | None,
+) -> Operation:
+    earlier = find_earlier_operation(connection, subject_id=subject.id, idempotency=idempotency)
+    if earlier is not None:
+        return earlier
+    image = update_image(connection, image_id, changes)
+    now = datetime.now(tz=UTC)
+    operation = Operation(
+        id=new_id(Prefix.OPERATION),
+        kind=OperationKind.UPDATE_IMAGE,
+        description=_DESCRIPTION,
+        created_at=now,
+        created_by=subject.id,
+        modified_at=now,
+        done=True,
+        image_id=image_id,
+        image=image,
+        progress=Progress(phase=Phase.DONE),
+    )
+    add_operation(connection, operation)
+    remember_request(connection, operation, idempotency=idempotency)
+    return operation
