@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from pydantic_settings import (
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
 
 _PREFIX = "CLOUDDESKTOP_"
+_GRAPHIC = re.compile(r"[!-~]+")
 _HOST_NAME = re.compile(r"[0-9A-Za-z](?:[-.:0-9A-Za-z]{0,251}[0-9A-Za-z])?")  # or an IP address
 _TOKEN = re.compile(r"[!-~]+")
 
@@ -198,6 +200,18 @@ class AwsSettings(BaseSettings):
     endpoint_url: str | None = None
     endpoint_url_s3: str | None = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        """Leave out the line break that files and secret stores put at the end."""
+        return value.strip() or None if isinstance(value, str) else value
+
+    @property
+    def secrets(self) -> list[str]:
+        """What is sent in headers."""
+        given = (self.secret_access_key, self.session_token)
+        return [self.access_key_id or "-", *(each.get_secret_value() for each in given if each)]
+
     @property
     def s3_endpoint(self) -> str | None:
         """The endpoint that counts: the more special one."""
@@ -210,13 +224,15 @@ def load_aws_settings() -> AwsSettings:
     Raises:
         InvalidArgumentError: half of a key is given, or an endpoint that is no URL.
     """
+    _drop_empty_variables("AWS_")
     found = AwsSettings()
-    endpoint = urlsplit(found.s3_endpoint or "https://aws")
     why = ""
     if (found.access_key_id is None) != (found.secret_access_key is None):
         why = "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set"
-    elif endpoint.scheme not in ("https", "http") or not endpoint.hostname:
+    elif not _is_server_url(found.s3_endpoint or "https://aws"):
         why = "AWS_ENDPOINT_URL is no URL with https:// or http://"
+    elif not all(map(_GRAPHIC.fullmatch, found.secrets)):
+        why = "a key or a token has a blank or a line break in it"
     if why:
         raise InvalidArgumentError(
             f"The access to S3 is not clear: {why}.",
@@ -224,6 +240,22 @@ def load_aws_settings() -> AwsSettings:
             "URL, or none for AWS.",
         )
     return found
+
+
+def _drop_empty_variables(prefix: str) -> None:
+    """Take out of the environment what is set to nothing: libraries read some of it themselves."""
+    for name, value in list(os.environ.items()):  # noqa: TID251  (here it is read)
+        if name.startswith(prefix) and not value.strip():
+            del os.environ[name]  # noqa: TID251  (here it is read)
+
+
+def _is_server_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        is_known = url.scheme in ("https", "http") and url.port != 0
+    except ValueError:
+        return False
+    return is_known and bool(_GRAPHIC.fullmatch(text)) and bool(url.hostname)
 
 
 def _in_words(error: ErrorDetails) -> str:

@@ -17,7 +17,8 @@ BLOCK = 4096
 File systems ask for a block of their disk, 512 or 4,096 bytes (open(2), O_DIRECT).
 """
 
-_UNABLE = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+UNABLE = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+"""How a file system says that it knows no direct writes, or none like this one."""
 
 
 def aligned_memory(size: int) -> mmap.mmap:
@@ -42,7 +43,7 @@ def write_blocks(descriptor: int, view: memoryview, offset: int) -> int:
         while done < end:
             done += os.pwrite(descriptor, view[done:end], offset + done)
     except OSError as error:
-        if error.errno not in _UNABLE:
+        if error.errno not in UNABLE:
             raise
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,18 @@ def test_awss_variables_are_the_access_to_s3(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.access_key_id, found.secret_access_key, found.s3_endpoint) == (None, None, None)
 
 
+def test_what_libraries_would_trip_over_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line breaks that files of secrets end with, and variables that are set to nothing."""
+    set_aws(monkeypatch, **{name: f"{value}\n" for name, value in AWS.items()})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", " ")
+    found = load_aws_settings()
+    assert found.access_key_id == "me"
+    assert found.secret_access_key is not None
+    assert found.secret_access_key.get_secret_value() == "s3cret"
+    assert found.s3_endpoint is None
+    assert "AWS_ENDPOINT_URL" not in os.environ  # noqa: TID251  (what the libraries see)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -152,6 +165,11 @@ def test_awss_variables_are_the_access_to_s3(monkeypatch: pytest.MonkeyPatch) ->
         ({"AWS_ACCESS_KEY_ID": ""}, "only one of AWS_ACCESS_KEY_ID"),
         ({"AWS_ENDPOINT_URL": "s3.example:443"}, "AWS_ENDPOINT_URL is no URL"),
         ({"AWS_ENDPOINT_URL": "https://"}, "AWS_ENDPOINT_URL is no URL"),
+        ({"AWS_ENDPOINT_URL": "https://s3 example"}, "AWS_ENDPOINT_URL is no URL"),
+        ({"AWS_ENDPOINT_URL": "https://s3.example:99999"}, "AWS_ENDPOINT_URL is no URL"),
+        ({"AWS_ENDPOINT_URL": "http://[x"}, "AWS_ENDPOINT_URL is no URL"),
+        ({"AWS_SESSION_TOKEN": "a\nb"}, "a key or a token has a blank"),
+        ({"AWS_ACCESS_KEY_ID": "m e"}, "a key or a token has a blank"),
     ],
 )
 def test_an_access_to_s3_that_is_not_clear_is_refused(

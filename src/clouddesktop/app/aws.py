@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import SecretStr
 
 from clouddesktop.config import Settings, load_aws_settings
@@ -14,7 +16,7 @@ def find_s3_access(settings: Settings) -> S3Access | None:
     Raises:
         InvalidArgumentError: the variables contradict each other.
     """
-    if not any(url.startswith("s3://") for url in settings.source.values()):
+    if not any(urlsplit(url).scheme == "s3" for url in settings.source.values()):
         return None
     found = load_aws_settings()
     return S3Access(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from clouddesktop.config import Settings, load_openstack_settings
 from clouddesktop.source.keystone import ApplicationCredential, OpenStackAccess
 
@@ -12,7 +14,7 @@ def find_openstack_access(settings: Settings) -> OpenStackAccess | None:
     Raises:
         InvalidArgumentError: the variables are no whole login.
     """
-    if not any(url.startswith("glance+") for url in settings.source.values()):
+    if not any(urlsplit(url).scheme.startswith("glance+") for url in settings.source.values()):
         return None
     found = load_openstack_settings()
     if found.application_credential_secret is None:

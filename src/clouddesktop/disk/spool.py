@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clouddesktop.disk.file import LocalFile
@@ -126,7 +126,8 @@ class Spool:
             if not self._is_swept:
                 for each in self._folder.iterdir():
                     if each.name.startswith(_LEFT):
-                        each.unlink()
+                        with suppress(OSError):  # it takes space, and nothing else
+                            each.unlink()
             self._is_swept = True
 
     def _give_back(self, size: int) -> None:

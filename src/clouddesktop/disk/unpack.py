@@ -106,6 +106,8 @@ def unpack(file: DiskFile, compression: str, spool_file: SpoolFile) -> LocalFile
             if not rest and position >= file.size:
                 return spool_file.finish()
             if not rest:
+                spool_file.write(b"")  # raises when it was stopped
+                bounds.check(done=done, position=position)
                 continue
             decoder = _DECODERS[compression]()
         if not rest and decoder.needs_input:

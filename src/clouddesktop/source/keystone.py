@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from clouddesktop.errors import CloudDesktopError
 from clouddesktop.source.base import SourceUnreadableError
 from clouddesktop.source.fetch import Answer, Fetcher, suggesting
 from clouddesktop.source.ranges import persist, raise_if_busy
@@ -97,16 +98,29 @@ class KeystoneTokens:
         self._lock = threading.Lock()
         self._token: str | None = None
         self._until = 0.0
+        self._failure: CloudDesktopError | None = None
+        self._failed_at = 0.0
 
     def find_token(self, *, refused: str | None = None) -> str | None:
+        asked_at = self._clock()
         with self._lock:  # many requests find at once that a token is over: one of them asks
             is_good = self._token not in (None, refused) and self._clock() < self._until
             if not is_good:
-                self._token, self._until = persist(self._issue)
+                if self._failure is not None and self._failed_at > asked_at:
+                    raise self._failure  # it came while this one waited, and stands for both
+                self._ask_anew()
             return self._token
 
     def close(self) -> None:
         self._fetcher.close()
+
+    def _ask_anew(self) -> None:
+        try:
+            self._token, self._until = persist(self._issue)
+        except CloudDesktopError as error:
+            self._failure, self._failed_at = error, self._clock()
+            raise
+        self._failure = None
 
     def _issue(self) -> tuple[str, float]:
         asked_at = self._clock()

@@ -16,9 +16,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from clouddesktop.model.manifest import Extent
-from clouddesktop.source.base import Mark
+from clouddesktop.source.base import Mark, SourceUnreadableError
 
 BLOCK_SIZE = 2 << 20
+_MOST_SIZE = 64 << 40
+"""Bytes: what another server says decides how much memory the notes on its file take."""
 _KEPT_BLOCKS = 24
 _AHEAD = 4
 """Blocks that are asked for before they are needed, behind each place that is read in order."""
@@ -55,7 +57,17 @@ class RemoteFile:
         check: Callable[[str], None],
         requests: int,
     ) -> None:
-        """Read by `reader`, up to `requests` at a time; `check` is what `check_unchanged` does."""
+        """Read by `reader`, up to `requests` at a time; `check` is what `check_unchanged` does.
+
+        Raises:
+            SourceUnreadableError: the file is said to be larger than any that is read.
+        """
+        if size > _MOST_SIZE:
+            raise SourceUnreadableError(
+                f"{name} has {size} bytes, as its server says; files of up to 64 TiB are read.",
+                remedy="See what the server hands out under this name.",
+                facts={"file": name, "size": str(size)},
+            )
         self.name = name
         self.size = size
         self._fingerprint = fingerprint

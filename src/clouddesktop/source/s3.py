@@ -221,13 +221,13 @@ class _S3Ranges(ResumingRanges):
         self._version = mark.version
 
     def _fetch_some(self, first: int, end: int, got: bytearray) -> None:
-        version = self._version
+        version, before = self._version, len(got)
         try:
             self._fetch_version(version, first, end, got)
         except NotFoundError as error:
             raise changed(self._image, "it is gone") from error
         except SourceUnreadableError:
-            if not version:
+            if not version or len(got) > before:
                 raise
             # Versions by their id are a right of its own (s3:GetObjectVersion); the ETag pins, too.
             self._version = ""
@@ -266,7 +266,11 @@ def _parse(name: str, url: str) -> tuple[str, list[str]]:
 def _open_store(
     bucket: str, *, access: S3Access, ca_file: Path | None, stall_seconds: float
 ) -> S3Store:
-    config: S3Config = {"skip_signature": access.access_key_id is None}
+    # What is left out here, obstore would take from the environment.
+    config: S3Config = {
+        "skip_signature": access.access_key_id is None,
+        "virtual_hosted_style_request": False,
+    }
     if access.endpoint is not None:  # the second name, or obstore takes it from the environment
         config |= {"endpoint": access.endpoint, "aws_endpoint_url_s3": access.endpoint}
     if access.region is not None:

@@ -61,6 +61,14 @@ def translated(bucket: str, *, source: str, image: ComputeImage | None = None) -
         yield
     except (BaseError, FileNotFoundError) as error:
         raise _to_ours(error, _Place(bucket=bucket, source=source, image=image)) from error
+    except BaseException as error:
+        # obstore panics over settings that it takes without a look, and a panic is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        place = _Place(bucket=bucket, source=source, image=image)
+        raise SourceUnreadableError(
+            f"There is no way to {place.text}: {error}.", remedy=_OTHER, facts=place.facts
+        ) from error
 
 
 class _Place:

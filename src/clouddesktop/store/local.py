@@ -11,7 +11,6 @@ A token's folder that nobody holds is what a crash left behind; opening the stor
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import itertools
 import os
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clouddesktop.content import Buffer
-from clouddesktop.direct import write_all, write_blocks
+from clouddesktop.direct import UNABLE, write_all, write_blocks
 
 _STAGING = "staging"
 _LOCK = "lock"
@@ -65,7 +64,7 @@ class LocalFolder:
     def stage(self) -> str:
         """Give the key of a file to write a blob to; `discard` it whatever happens."""
         with self._claiming:
-            if self._claim is None:
+            if self._claim is None or not self._claim.folder.is_dir():  # somebody tidied up
                 self._claim = self._make_claim()
                 weakref.finalize(self, _release, self._claim)
         return f"{_STAGING}/{self._claim.folder.name}/{next(self._numbers)}"
@@ -175,7 +174,7 @@ def _write_directly(path: Path, view: memoryview) -> int:
     try:
         descriptor = os.open(path, flags, 0o666)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # it knows no such writes
+        if error.errno not in UNABLE:
             raise
         return 0
     try:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from clouddesktop.source.base import SourceUnreadableError
 from clouddesktop.source.https import HttpMark
 from clouddesktop.source.remote import BLOCK_SIZE, RangeReader, RemoteFile
 
@@ -82,3 +83,21 @@ def test_who_reads_once_more_is_read_ahead_for(content: bytes) -> None:
             assert read(file, 0, len(content)) == content
             assert alone[-1] == BLOCKS - 1
             assert len(alone) <= 6
+
+
+def test_a_size_that_no_disk_has_is_refused() -> None:
+    """What a server says must not decide how much memory is taken."""
+
+    class Nothing:
+        def fetch(self, offset: int, length: int) -> bytes:
+            raise AssertionError((offset, length))
+
+    with pytest.raises(SourceUnreadableError, match="64 TiB"):
+        RemoteFile(
+            name="disk.raw",
+            size=1 << 62,
+            fingerprint=HttpMark(size=1 << 62, etag="", modified=""),
+            reader=Nothing(),
+            check=lambda _expected: None,
+            requests=1,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -326,3 +327,12 @@ def test_a_store_of_another_user(tmp_path: Path) -> None:
     assert len(lines) == 6, done.stdout + done.stderr
     assert all(f"may not read or write the store {store}" in line for line in lines)
     assert StoreForbiddenError.code is Code.FAILED_PRECONDITION
+
+
+def test_a_staging_folder_that_was_tidied_away_is_made_anew(tmp_path: Path) -> None:
+    """Whoever removes it loses nothing that counts, and the store goes on."""
+    blobs = open_store(f"file://{tmp_path}/store")
+    blobs.put(KEY, DATA)
+    shutil.rmtree(tmp_path / "store/staging")
+    assert blobs.put(f"{KEY}-2", DATA)
+    assert blobs.get(f"{KEY}-2") == DATA
