@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
 from yandex.cloud.operation.operation_pb2 import Operation
 
 from clouddesktop.api.calls import Call
+from clouddesktop.api.filters import parse_filter
 from clouddesktop.api.packing import OperationPacker, image_to_message
 from clouddesktop.api.paging import make_page_token, page_size_of, read_page_token
 from clouddesktop.catalog.engine import Database
@@ -30,6 +32,7 @@ from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image, ImageChanges
+from clouddesktop.model.listing import NameCondition
 from clouddesktop.model.operation import IdempotencyKey
 
 VERIFIED_AT_KEY = "x-image-verified-at"
@@ -100,18 +103,22 @@ class DesktopImageServicer:
     async def list_page(
         self, request: ListDesktopImagesRequest, _call: Call
     ) -> ListDesktopImagesResponse:
-        for field in ("filter", "order_by"):
-            if getattr(request, field):
-                raise UnimplementedError(
-                    f"The field {field} is not served yet.",
-                    remedy="Leave it out: images come in the order of their ids.",
-                    facts={"field": field},
-                )
+        if request.order_by:
+            raise UnimplementedError(
+                "The field order_by is not served yet.",
+                remedy="Leave it out: images come in the order of their ids.",
+                facts={"field": "order_by"},
+            )
+        conditions = parse_filter(request.filter)
         after = read_page_token(request, request.page_token)
         page_size = page_size_of(request.page_size)
         # One more than asked for tells whether there is a next page.
         images = await self._database.aread(
-            _list_in_folder, request.folder_id, page_size=page_size + 1, after=after
+            _list_in_folder,
+            request.folder_id,
+            page_size=page_size + 1,
+            after=after,
+            conditions=conditions,
         )
         return _to_page(request, images, page_size=page_size)
 
@@ -140,11 +147,18 @@ def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datet
 
 
 def _list_in_folder(
-    connection: Any, folder_id: str, *, page_size: int, after: str | None
+    connection: Any,
+    folder_id: str,
+    *,
+    page_size: int,
+    after: str | None,
+    conditions: Sequence[NameCondition],
 ) -> list[Image]:
     """Tell an empty folder from one that does not exist, in one transaction."""
     get_folder(connection, folder_id)
-    return list_images(connection, folder_id=folder_id, page_size=page_size, after=after)
+    return list_images(
+        connection, folder_id=folder_id, page_size=page_size, after=after, conditions=conditions
+    )
 
 
 def _to_page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.errors import AlreadyExistsError, NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.image import Image, ImageChanges, ImageStatus
+from clouddesktop.model.listing import NameCondition
 
 _COLUMNS = (
     images.c.id,
@@ -50,10 +52,21 @@ def find_verified_at(connection: sa.Connection, image_id: str) -> datetime | Non
 
 
 def list_images(
-    connection: sa.Connection, *, folder_id: str, page_size: int, after: str | None = None
+    connection: sa.Connection,
+    *,
+    folder_id: str,
+    page_size: int,
+    after: str | None = None,
+    conditions: Sequence[NameCondition] = (),
 ) -> list[Image]:
-    """List a folder's images by id, at most `page_size` of those whose id comes after `after`."""
+    """List the folder's images that meet all conditions, by id.
+
+    At most `page_size` of those whose id comes after `after`.
+    """
     query = sa.select(*_COLUMNS).where(images.c.folder_id == folder_id)
+    for each in conditions:
+        is_named = images.c.name.in_(list(each.names))
+        query = query.where(sa.not_(is_named) if each.is_negated else is_named)
     if after is not None:
         query = query.where(images.c.id > after)
     rows = connection.execute(query.order_by(images.c.id).limit(page_size))

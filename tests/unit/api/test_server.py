@@ -24,8 +24,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
+    CopyFromDesktopRequest,
     GetDesktopImageRequest,
-    UpdateDesktopImageRequest,
 )
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2 import GetDesktopRequest
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2_grpc import DesktopServiceStub
@@ -249,8 +249,8 @@ async def test_what_is_not_served_says_so_with_its_name(served: Served) -> None:
     desktops: Any = DesktopServiceStub(served.channel)
     operations: Any = OperationServiceStub(served.channel)
     calls = {
-        "yandex.cloud.clouddesktop.v1.api.DesktopImageService.Update": served.images.Update(
-            UpdateDesktopImageRequest()
+        "yandex.cloud.clouddesktop.v1.api.DesktopImageService.CopyFromDesktop": (
+            served.images.CopyFromDesktop(CopyFromDesktopRequest())
         ),
         "yandex.cloud.clouddesktop.v1.api.DesktopService.Get": desktops.Get(GetDesktopRequest()),
         "yandex.cloud.operation.OperationService.Cancel": operations.Cancel(
