@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from clouddesktop.catalog.tables import idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
-from clouddesktop.ids import to_digest
+from clouddesktop.ids import Prefix, new_id, to_digest
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.operation import (
@@ -78,6 +78,35 @@ def add_operation(
             **operation.progress.to_record(),
         )
     )
+
+
+def add_done_operation(
+    connection: sa.Connection,
+    *,
+    kind: OperationKind,
+    description: str,
+    subject_id: str,
+    image_id: str,
+    image: Image | None = None,
+    idempotency: IdempotencyKey | None,
+) -> Operation:
+    """Insert an operation whose work is the caller's transaction, and remember its request."""
+    now = datetime.now(tz=UTC)
+    operation = Operation(
+        id=new_id(Prefix.OPERATION),
+        kind=kind,
+        description=description,
+        created_at=now,
+        created_by=subject_id,
+        modified_at=now,
+        done=True,
+        image_id=image_id,
+        image=image,
+        progress=Progress(phase=Phase.DONE),
+    )
+    add_operation(connection, operation)
+    remember_request(connection, operation, idempotency=idempotency)
+    return operation
 
 
 def find_earlier_operation(

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.images import delete_image, get_image
 from clouddesktop.catalog.operations import (
-    add_operation,
+    add_done_operation,
     find_earlier_operation,
     find_running_operation,
-    remember_request,
 )
 from clouddesktop.errors import FailedPreconditionError
-from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Subject
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
-    Phase,
-    Progress,
 )
 
 _DESCRIPTION = "Delete desktop image"
@@ -83,18 +78,11 @@ def _delete(
             },
         )
     delete_image(connection, image_id)
-    now = datetime.now(tz=UTC)
-    operation = Operation(
-        id=new_id(Prefix.OPERATION),
+    return add_done_operation(
+        connection,
         kind=OperationKind.DELETE_IMAGE,
         description=_DESCRIPTION,
-        created_at=now,
-        created_by=subject.id,
-        modified_at=now,
-        done=True,
+        subject_id=subject.id,
         image_id=image_id,
-        progress=Progress(phase=Phase.DONE),
+        idempotency=idempotency,
     )
-    add_operation(connection, operation)
-    remember_request(connection, operation, idempotency=idempotency)
-    return operation

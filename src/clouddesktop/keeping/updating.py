@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
 
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.images import update_image
 from clouddesktop.catalog.operations import (
-    add_operation,
+    add_done_operation,
     find_earlier_operation,
-    remember_request,
 )
-from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Subject
 from clouddesktop.model.image import ImageChanges
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
-    Phase,
-    Progress,
 )
 
 _DESCRIPTION = "Update desktop image"
@@ -64,19 +58,12 @@ def _update(
     if earlier is not None:
         return earlier
     image = update_image(connection, image_id, changes)
-    now = datetime.now(tz=UTC)
-    operation = Operation(
-        id=new_id(Prefix.OPERATION),
+    return add_done_operation(
+        connection,
         kind=OperationKind.UPDATE_IMAGE,
         description=_DESCRIPTION,
-        created_at=now,
-        created_by=subject.id,
-        modified_at=now,
-        done=True,
+        subject_id=subject.id,
         image_id=image_id,
         image=image,
-        progress=Progress(phase=Phase.DONE),
+        idempotency=idempotency,
     )
-    add_operation(connection, operation)
-    remember_request(connection, operation, idempotency=idempotency)
-    return operation
