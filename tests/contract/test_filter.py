@@ -11,11 +11,13 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     ListDesktopImagesRequest,
 )
 
+from clouddesktop.client import Profile, connect
 from parts.disks import MIB, random_bytes, write_raw
 from parts.official import OfficialClient, refused
 from parts.server import ServerProcess
 
 NAMES = ["Ubuntu 20.04 LTS (2024-12-03)", "one", "One", "it's", "two"]
+AWKWARD = 'a "b" \\c (d)'
 
 
 def names_of(client: OfficialClient, text: str, *, page_size: int = 2) -> list[str]:
@@ -65,3 +67,12 @@ def test_images_are_listed_by_name(server: ServerProcess, sources_dir: Path) -> 
     refusal = refused(lambda: client.images.List(request))
     assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
     assert [each.field for each in refusal.get_detail(BadRequest).field_violations] == ["filter"]
+
+
+async def test_our_client_finds_any_name(server: ServerProcess, sources_dir: Path) -> None:
+    """It asks for the one image, whatever signs are in its name."""
+    write_raw(sources_dir / "golden.raw", size=2 * MIB, data={0: random_bytes(MIB, seed=1)})
+    client = OfficialClient(server.profile)
+    client.wait(client.copy("golden", AWKWARD).id)
+    async with connect(Profile.load(server.profile)) as connection:
+        assert (await connection.find_image(AWKWARD)).name == AWKWARD

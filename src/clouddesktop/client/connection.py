@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceAsyncStub
 
+_MOST_NAME = 50  # characters of a name, as the API has it
 _PAGE_SIZE = 1000
 _CALL_SECONDS = 60.0
 _VERIFIED_AT_KEY = "x-image-verified-at"
@@ -206,7 +207,8 @@ class Connection:
             if error.code not in {Code.NOT_FOUND, Code.INVALID_ARGUMENT}:
                 raise  # a name may be no valid id
         if folder_id:
-            async for image in self.iter_images(folder_id=folder_id):
+            named = _filter_by_name(id_or_name[:_MOST_NAME])
+            async for image in self.iter_images(folder_id=folder_id, condition=named):
                 if image.name == id_or_name:
                     return image
         place = f"in the folder {folder_id}" if folder_id else "anywhere"
@@ -215,10 +217,15 @@ class Connection:
             remedy="`clouddesktop image list` shows the folder's images.",
         )
 
-    async def iter_images(self, *, folder_id: str = "") -> AsyncIterator[DesktopImage]:
-        """Walk over all images of a folder, page by page."""
+    async def iter_images(
+        self, *, folder_id: str = "", condition: str = ""
+    ) -> AsyncIterator[DesktopImage]:
+        """Walk over the images of a folder, page by page.
+
+        `condition` narrows them down in the API's language of filters, such as `name="golden"`.
+        """
         request = ListDesktopImagesRequest(
-            folder_id=folder_id or self.profile.folder_id, page_size=_PAGE_SIZE
+            folder_id=folder_id or self.profile.folder_id, page_size=_PAGE_SIZE, filter=condition
         )
         while True:
             with translated_errors(self.profile.endpoint):
@@ -267,3 +274,8 @@ class Connection:
             timeout_seconds=timeout_seconds,
             poll_seconds=poll_seconds,
         )
+
+
+def _filter_by_name(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'name="{escaped}"'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,6 +106,35 @@ def test_a_refused_token_is_renewed_once_for_all(web: ScriptedServer, make: Make
     assert len(found) == 1
     assert first not in found
     assert len(web.seen) == 2
+
+
+def test_a_failure_stands_for_all_who_waited_for_it(web: ScriptedServer) -> None:
+    """They do not ask one after the other what one of them was just refused; later ones do."""
+    second_waits = threading.Event()
+    readings = itertools.count(1)
+
+    def clock() -> float:
+        reading = next(readings)
+        if reading == 3:  # the first has read it twice by then: when it came, and when it asked
+            second_waits.set()
+        return float(reading)
+
+    def refuse(_request: object) -> Reply:
+        assert second_waits.wait(10)
+        return Reply.of_json({}, status=401)
+
+    web.script = refuse
+    credential = ApplicationCredential(auth_url=web.url, id="me", secret=SECRET)
+    tokens = KeystoneTokens(credential, ca_file=str(web.ca), stall_seconds=15, clock=clock)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(tokens.find_token) for _ in range(2)]
+        failures = [each.exception() for each in both]
+    assert all(isinstance(each, SourceUnreadableError) for each in failures)
+    assert len(web.seen) == 1
+    with pytest.raises(SourceUnreadableError):
+        tokens.find_token()
+    assert len(web.seen) == 2
+    tokens.close()
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"token": {"expires_at": "never"}}', b"[" * 99_999])
