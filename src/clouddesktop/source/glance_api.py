@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
+
+import structlog
 
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.source.base import SourceUnreadableError, SourceUnsafeError
 from clouddesktop.source.fetch import Answer, Fetcher, Origin
 from clouddesktop.source.keystone import Tokens
 from clouddesktop.source.ranges import persist, raise_if_busy
+
+_log = structlog.get_logger(__name__)
 
 _PATH = "/v2/images"
 _MOST_ANSWER = 16 << 20
@@ -182,10 +186,19 @@ class GlanceApi:
         return self._read_images(page["images"])
 
     def _read_images(self, records: Sequence[Any]) -> list[GlanceImage]:
-        try:
-            return [GlanceImage.of_record(each) for each in records]
-        except ValueError as error:
-            raise self._nonsense("its answer has an image that is none") from error
+        images: list[GlanceImage] = []
+        for each in records:
+            with suppress(ValueError):
+                images.append(GlanceImage.of_record(each))
+        if records and not images:
+            raise self._nonsense("its answer has images that are none")
+        if len(images) < len(records):  # Glance's first API let people choose ids as they liked
+            _log.warning(
+                "images of Glance without an id of its kind or a size are left out",
+                source=self._source,
+                count=len(records) - len(images),
+            )
+        return images
 
     def _next_query(self, page: dict[str, Any]) -> str | None:
         link = page.get("next")

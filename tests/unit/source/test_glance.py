@@ -141,6 +141,13 @@ def test_nonsense_is_refused(make_source: MakeSource, web: ScriptedServer, body:
     assert "without /v2" in caught.value.remedy
 
 
+def test_an_odd_image_hides_no_other(make_source: MakeSource, web: ScriptedServer) -> None:
+    """Ids were free texts once."""
+    records = [record("my-image"), record(SECOND), record(FIRST, size="large")]
+    web.script = lambda _request: Reply.of_json({"images": records})
+    assert [each.id for each in make_source().iter_compute_images()] == [SECOND]
+
+
 @pytest.mark.parametrize("status", [403, 404, 300])
 def test_a_refusal_is_final(make_source: MakeSource, web: ScriptedServer, status: int) -> None:
     web.script = lambda _request: Reply(status=status)
