@@ -55,7 +55,6 @@ def test_a_taken_port_ends_the_start_with_one_paragraph(tmp_path: Path, setting:
     ("options", "words"),
     [
         (("--source", "images=file:///missing/folder"), "/missing/folder"),
-        (("--source", "images=s3://bucket"), "not served yet"),
         (("--database", "postgresql://localhost/db"), "PostgreSQL is not served yet"),
         (("--store", "s3://bucket/prefix"), "not served yet"),
         (("--grpc", "localhost"), "not HOST:PORT"),
