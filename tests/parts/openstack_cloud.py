@@ -241,7 +241,7 @@ def spoil_range(handler: Any, _number: int) -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStack]:
     """The real Keystone and Glance; installed at the first use."""
     subprocess.run([_ROOT / "scripts/openstack"], check=True, timeout=_INSTALL_SECONDS)

@@ -79,7 +79,7 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     Raises:
         AlreadyExistsError: its folder has an image of this name; nothing was changed.
     """
-    _check_name(connection, image.id, folder_id=image.folder_id, name=image.name)
+    _check_name(connection, folder_id=image.folder_id, name=image.name)
     connection.execute(
         sa.insert(images).values(
             id=image.id,
@@ -106,7 +106,8 @@ def update_image(connection: sa.Connection, image_id: str, changes: ImageChanges
     image = get_image(connection, image_id)
     values: dict[str, Any] = {}
     if changes.name is not None:
-        _check_name(connection, image_id, folder_id=image.folder_id, name=changes.name)
+        if changes.name != image.name:
+            _check_name(connection, folder_id=image.folder_id, name=changes.name)
         values["name"] = changes.name
     if changes.description is not None:
         values["description"] = changes.description
@@ -122,12 +123,10 @@ def delete_image(connection: sa.Connection, image_id: str) -> None:
     connection.execute(sa.delete(images).where(images.c.id == image_id))
 
 
-def _check_name(connection: sa.Connection, image_id: str, *, folder_id: str, name: str) -> None:
-    """See that no other image of the folder has a name."""
+def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
+    """See that no image of the folder has a name."""
     taken = connection.scalar(
-        sa.select(images.c.id).where(
-            images.c.folder_id == folder_id, images.c.name == name, images.c.id != image_id
-        )
+        sa.select(images.c.id).where(images.c.folder_id == folder_id, images.c.name == name)
     )
     if taken is not None:
         raise AlreadyExistsError(
