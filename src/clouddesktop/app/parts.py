@@ -97,11 +97,7 @@ def built(
         threads.submit(_report_sandbox)
         spool = Spool(folder.spool, most_bytes=settings.spool_size)
         stack.callback(spool.close)
-        workflows = WorkflowEngine(
-            database_url=database.url,
-            executor_id=EXECUTOR_ID,
-            workflows_at_once=settings.workers,
-        )
+        workflows = _make_engine(settings, database)
         stack.callback(workflows.stop)
         copy_workflow = CopyWorkflow(
             database=database,
@@ -138,6 +134,14 @@ def built(
             keeping=keeping_parts,
             spool=spool,
         )
+
+
+def _make_engine(settings: Settings, database: Database) -> WorkflowEngine:
+    return WorkflowEngine(
+        database_url=database.url,
+        executor_id=EXECUTOR_ID,
+        workflows_at_once=settings.workers,
+    )
 
 
 def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
