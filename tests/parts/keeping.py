@@ -103,7 +103,8 @@ class Folderful:
                 created_by="ajeadmin",
                 modified_at=NOW,
                 done=False,
-                image_id=image_id,
+                resource_id=image_id,
+                folder_id=FOLDER,
             )
             add_image(connection, image)
             add_operation(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.api import operation_pb2 as options
@@ -18,13 +17,6 @@ from yandex.cloud.operation import operation_pb2
 from clouddesktop.api.status import to_status
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import Operation, OperationKind
-
-_IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
-_METHODS = {
-    OperationKind.COPY_IMAGE: _IMAGE_METHODS["Copy"],
-    OperationKind.DELETE_IMAGE: _IMAGE_METHODS["Delete"],
-    OperationKind.UPDATE_IMAGE: _IMAGE_METHODS["Update"],
-}
 
 
 def image_to_message(image: Image) -> DesktopImage:
@@ -42,22 +34,51 @@ def image_to_message(image: Image) -> DesktopImage:
     return message
 
 
+ToMessage = Callable[[Mapping[str, Any]], Message]
+"""Makes the response of a record that an operation has kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How operations of one kind are packed: as its method's option says.
+
+    `respond` is None where the response has nothing in it.
+    """
+
+    method: MethodDescriptor
+    respond: ToMessage | None = None
+
+
+def _image_of(record: Mapping[str, Any]) -> DesktopImage:
+    return image_to_message(Image.from_record(record))
+
+
+_IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
+_PACKINGS = {
+    OperationKind.COPY_IMAGE: Packing(_IMAGE_METHODS["Copy"], _image_of),
+    OperationKind.DELETE_IMAGE: Packing(_IMAGE_METHODS["Delete"]),
+    OperationKind.UPDATE_IMAGE: Packing(_IMAGE_METHODS["Update"], _image_of),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Types:
     metadata: type[Message]
     response: type[Message]
+    resource_field: str
+    respond: ToMessage | None
 
 
 class OperationPacker:
     """Packs operations as the `yandex.cloud.api.operation` option of each kind's method says."""
 
-    def __init__(self, methods: Mapping[OperationKind, MethodDescriptor] = _METHODS) -> None:
+    def __init__(self, packings: Mapping[OperationKind, Packing] = _PACKINGS) -> None:
         """Look up the types of each kind's metadata and response.
 
         Raises:
             LookupError: an option names a type that does not exist.
         """
-        self._types = {kind: _types_of(method) for kind, method in methods.items()}
+        self._types = {kind: _types_of(packing) for kind, packing in packings.items()}
 
     def pack(self, operation: Operation) -> operation_pb2.Operation:
         """Pack an operation as it is now.
@@ -74,20 +95,32 @@ class OperationPacker:
         )
         message.created_at.FromDatetime(operation.created_at)
         message.modified_at.FromDatetime(operation.modified_at)
-        message.metadata.Pack(_fill(types.metadata, {"image_id": operation.image_id}))
+        message.metadata.Pack(types.metadata(**{types.resource_field: operation.resource_id}))
         if operation.failure is not None:
             message.error.CopyFrom(to_status(operation.failure, operation.id))
         elif operation.done:
-            message.response.Pack(_response_of(operation, types.response))
+            message.response.Pack(_response_of(operation, types))
         return message
 
 
-def _types_of(method: MethodDescriptor) -> _Types:
+def _types_of(packing: Packing) -> _Types:
+    method = packing.method
     option = method.GetOptions().Extensions[options.operation]
+    metadata = _find_type(method, option.metadata)
     return _Types(
-        metadata=GetMessageClass(_find_type(method, option.metadata)),
+        metadata=GetMessageClass(metadata),
         response=GetMessageClass(_find_type(method, option.response)),
+        resource_field=_find_resource_field(metadata),
+        respond=packing.respond,
     )
+
+
+def _find_resource_field(metadata: Descriptor) -> str:
+    """Find the field that names the resource: in this API the first whose name says so."""
+    for field in metadata.fields:
+        if field.name.endswith("_id"):
+            return field.name
+    raise LookupError(f"{metadata.full_name} has no field for the resource's id.")
 
 
 def _find_type(method: MethodDescriptor, name: str) -> Descriptor:
@@ -101,15 +134,9 @@ def _find_type(method: MethodDescriptor, name: str) -> Descriptor:
     raise LookupError(f"{method.full_name} names the type {name}, which does not exist.")
 
 
-def _fill(message_class: type[Message], values: Mapping[str, Any]) -> Message:
-    return message_class(
-        **{name: values[name] for name in message_class.DESCRIPTOR.fields_by_name if name in values}
-    )
-
-
-def _response_of(operation: Operation, response_class: type[Message]) -> Message:
-    if response_class is DesktopImage and operation.image is not None:
-        return image_to_message(operation.image)
-    if response_class is Empty:
-        return Empty()
-    raise AssertionError(f"The operation {operation.id} is done without a result.")
+def _response_of(operation: Operation, types: _Types) -> Message:
+    if types.respond is None:
+        return types.response()
+    if operation.result is None:
+        raise AssertionError(f"The operation {operation.id} is done without a result.")
+    return types.respond(operation.result)

@@ -19,7 +19,6 @@ from sqlalchemy.dialects import sqlite
 from clouddesktop.catalog import chunks as chunk_index
 from clouddesktop.catalog.contents import remember_content
 from clouddesktop.catalog.images import get_image
-from clouddesktop.catalog.operations import image_to_record
 from clouddesktop.catalog.tables import (
     chunks,
     copy_ranges,
@@ -251,7 +250,7 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
         )
     )
     image = get_image(connection, run.image_id)
-    update_run(connection, run, done=True, phase=str(Phase.DONE), result=image_to_record(image))
+    update_run(connection, run, done=True, phase=str(Phase.DONE), result=image.to_record())
     source = connection.execute(
         sa.select(operations.c.fingerprint, operations.c.settled).where(
             operations.c.id == run.operation_id

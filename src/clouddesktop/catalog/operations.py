@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from clouddesktop.catalog.tables import idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
-from clouddesktop.ids import Prefix, new_id, to_digest
+from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.checksum import Checksum
-from clouddesktop.model.image import ComputeImage, Image, ImageStatus
+from clouddesktop.model.image import ComputeImage
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
@@ -64,9 +64,10 @@ def add_operation(
             created_by=operation.created_by,
             modified_at=operation.modified_at,
             done=operation.done,
-            image_id=operation.image_id,
+            resource_id=operation.resource_id,
+            folder_id=operation.folder_id,
             failure=None,
-            result=None if operation.image is None else image_to_record(operation.image),
+            result=None if operation.result is None else dict(operation.result),
             source=origin.source,
             location=origin.location,
             compute_image_id=origin.id,
@@ -86,8 +87,9 @@ def add_done_operation(
     kind: OperationKind,
     description: str,
     subject_id: str,
-    image_id: str,
-    image: Image | None = None,
+    resource_id: str,
+    folder_id: str,
+    result: Mapping[str, Any] | None = None,
     idempotency: IdempotencyKey | None,
 ) -> Operation:
     """Insert an operation whose work is the caller's transaction, and remember its request."""
@@ -100,8 +102,9 @@ def add_done_operation(
         created_by=subject_id,
         modified_at=now,
         done=True,
-        image_id=image_id,
-        image=image,
+        resource_id=resource_id,
+        folder_id=folder_id,
+        result=result,
         progress=Progress(phase=Phase.DONE),
     )
     add_operation(connection, operation)
@@ -151,11 +154,11 @@ def remember_request(
         )
 
 
-def find_running_operation(connection: sa.Connection, image_id: str) -> str | None:
-    """Find the operation that is making an image."""
+def find_running_operation(connection: sa.Connection, resource_id: str) -> str | None:
+    """Find the operation that is making a resource."""
     operation_id: str | None = connection.scalar(
         sa.select(operations.c.id).where(
-            operations.c.image_id == image_id, operations.c.done.is_(False)
+            operations.c.resource_id == resource_id, operations.c.done.is_(False)
         )
     )
     return operation_id
@@ -185,38 +188,6 @@ def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, 
     return changed.rowcount == 1
 
 
-def image_to_record(image: Image) -> dict[str, Any]:
-    """Give an image as JSON-ready values, to be kept as the result of its operation."""
-    return {
-        "id": image.id,
-        "folder_id": image.folder_id,
-        "name": image.name,
-        "description": image.description,
-        "labels": dict(image.labels),
-        "status": int(image.status),
-        "created_at": image.created_at.isoformat(),
-        "storage_size": image.storage_size,
-        "min_disk_size": image.min_disk_size,
-        "manifest": None if image.manifest is None else image.manifest.hex(),
-    }
-
-
-def _image_from_record(record: Mapping[str, Any]) -> Image:
-    manifest = record["manifest"]
-    return Image(
-        id=record["id"],
-        folder_id=record["folder_id"],
-        name=record["name"],
-        description=record["description"],
-        labels=record["labels"],
-        status=ImageStatus(record["status"]),
-        created_at=datetime.fromisoformat(record["created_at"]),
-        storage_size=record["storage_size"],
-        min_disk_size=record["min_disk_size"],
-        manifest=None if manifest is None else to_digest(bytes.fromhex(manifest)),
-    )
-
-
 def _to_operation(row: sa.RowMapping) -> Operation:
     return Operation(
         id=row["id"],
@@ -226,9 +197,10 @@ def _to_operation(row: sa.RowMapping) -> Operation:
         created_by=row["created_by"],
         modified_at=row["modified_at"],
         done=row["done"],
-        image_id=row["image_id"],
+        resource_id=row["resource_id"],
+        folder_id=row["folder_id"],
         failure=None if row["failure"] is None else Failure.from_record(row["failure"]),
-        image=None if row["result"] is None else _image_from_record(row["result"]),
+        result=row["result"],
         progress=Progress(
             phase=Phase(row["phase"]),
             bytes_total=row["bytes_total"],

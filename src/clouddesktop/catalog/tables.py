@@ -123,9 +123,10 @@ operations = sa.Table(
     sa.Column("created_by", sa.Text, nullable=False),  # the subject's id
     sa.Column("modified_at", UtcDateTime, nullable=False),
     sa.Column("done", sa.Boolean, nullable=False),
-    _id("image_id"),  # no foreign key: an operation outlives its image
+    _id("resource_id"),  # no foreign key: an operation outlives what it works on
+    sa.Column("folder_id", sa.String(50), nullable=False, server_default=""),  # empty: in none
     sa.Column("failure", sa.JSON(none_as_null=True)),  # Failure.to_record()
-    sa.Column("result", sa.JSON(none_as_null=True)),  # the image as it was published
+    sa.Column("result", sa.JSON(none_as_null=True)),  # the resource as the operation left it
     sa.Column("source", sa.Text, nullable=False),  # where the compute image lies
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("compute_image_id", sa.Text, nullable=False),

@@ -174,7 +174,8 @@ def _new_copy(request: CopyRequest, subject: Subject) -> tuple[Image, Operation]
         created_by=subject.id,
         modified_at=now,
         done=False,
-        image_id=image.id,
+        resource_id=image.id,
+        folder_id=image.folder_id,
     )
     return image, operation
 
@@ -189,4 +190,6 @@ def _already_done(
         storage_size=known.storage_size,
         min_disk_size=min_disk_size_of(known.disk_size),
     )
-    return image, replace(operation, done=True, image=image, progress=Progress(phase=Phase.DONE))
+    return image, replace(
+        operation, done=True, result=image.to_record(), progress=Progress(phase=Phase.DONE)
+    )

@@ -83,6 +83,7 @@ def _delete(
         kind=OperationKind.DELETE_IMAGE,
         description=_DESCRIPTION,
         subject_id=subject.id,
-        image_id=image_id,
+        resource_id=image_id,
+        folder_id=image.folder_id,
         idempotency=idempotency,
     )

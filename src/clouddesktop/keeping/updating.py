@@ -63,7 +63,8 @@ def _update(
         kind=OperationKind.UPDATE_IMAGE,
         description=_DESCRIPTION,
         subject_id=subject.id,
-        image_id=image_id,
-        image=image,
+        resource_id=image_id,
+        folder_id=image.folder_id,
+        result=image.to_record(),
         idempotency=idempotency,
     )

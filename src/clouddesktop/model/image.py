@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from typing import Any
 
-from clouddesktop.ids import Digest
+from clouddesktop.ids import Digest, to_digest
 
 MIN_DISK_STEP = 4 << 20
 """`min_disk_size` is the virtual disk's size rounded up to this many bytes."""
@@ -39,6 +40,38 @@ class Image:
     storage_size: int = 0
     min_disk_size: int = 0
     manifest: Digest | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Give JSON-ready values, to be kept as the result of an operation."""
+        return {
+            "id": self.id,
+            "folder_id": self.folder_id,
+            "name": self.name,
+            "description": self.description,
+            "labels": dict(self.labels),
+            "status": int(self.status),
+            "created_at": self.created_at.isoformat(),
+            "storage_size": self.storage_size,
+            "min_disk_size": self.min_disk_size,
+            "manifest": None if self.manifest is None else self.manifest.hex(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Image:
+        """Read back what `to_record` gave."""
+        manifest = record["manifest"]
+        return cls(
+            id=record["id"],
+            folder_id=record["folder_id"],
+            name=record["name"],
+            description=record["description"],
+            labels=record["labels"],
+            status=ImageStatus(record["status"]),
+            created_at=datetime.fromisoformat(record["created_at"]),
+            storage_size=record["storage_size"],
+            min_disk_size=record["min_disk_size"],
+            manifest=None if manifest is None else to_digest(bytes.fromhex(manifest)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from clouddesktop.errors import Failure
-from clouddesktop.model.image import Image
 
 
 class OperationKind(StrEnum):
@@ -65,8 +65,10 @@ class IdempotencyKey:
 class Operation:
     """An operation as its caller may see it at one moment.
 
-    `done` means that it came to `failure`, or to what its kind gives: a copy to `image`, a deletion
-    to nothing. A failure may be there before: then the rollback is still running.
+    It works on the resource `resource_id` in the folder `folder_id`, empty for what lies in none.
+    `done` means that it came to `failure`, or to what its kind gives: `result`, the record of the
+    resource as it was then, or nothing after a deletion. A failure may be there before: then the
+    rollback is still running.
     """
 
     id: str
@@ -76,7 +78,8 @@ class Operation:
     created_by: str
     modified_at: datetime
     done: bool
-    image_id: str
+    resource_id: str
+    folder_id: str
     failure: Failure | None = None
-    image: Image | None = None
+    result: Mapping[str, Any] | None = None
     progress: Progress = field(default_factory=Progress)

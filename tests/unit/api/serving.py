@@ -52,7 +52,8 @@ AN_OPERATION = Operation(
     created_by="ajeadmin",
     modified_at=CREATED_AT,
     done=False,
-    image_id="e3vimage",
+    resource_id="e3vimage",
+    folder_id=FOLDER_ID,
 )
 
 

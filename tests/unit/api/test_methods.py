@@ -82,7 +82,7 @@ async def test_copy_hands_everything_on(served: Served) -> None:
     assert not operation.done
     metadata = CopyDesktopImageMetadata()
     assert operation.metadata.Unpack(metadata)
-    assert metadata.image_id == AN_OPERATION.image_id
+    assert metadata.image_id == AN_OPERATION.resource_id
 
 
 async def test_get_gives_every_field(served: Served) -> None:

@@ -16,7 +16,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     DeleteDesktopImageMetadata,
 )
 
-from clouddesktop.api.packing import OperationPacker, image_to_message
+from clouddesktop.api.packing import OperationPacker, Packing, image_to_message
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.operation import OperationKind
@@ -39,7 +39,7 @@ def test_a_running_operation_has_its_metadata_and_no_result() -> None:
     )
     metadata = CopyDesktopImageMetadata()
     assert message.metadata.Unpack(metadata)
-    assert metadata.image_id == AN_OPERATION.image_id
+    assert metadata.image_id == AN_OPERATION.resource_id
 
 
 @pytest.mark.parametrize("done", [False, True])
@@ -57,7 +57,7 @@ def test_a_failure_shows_as_soon_as_it_is_known(*, done: bool) -> None:
 
 def test_a_finished_copy_answers_with_its_image() -> None:
     """Under the type that the API names."""
-    message = OperationPacker().pack(replace(AN_OPERATION, done=True, image=AN_IMAGE))
+    message = OperationPacker().pack(replace(AN_OPERATION, done=True, result=AN_IMAGE.to_record()))
     assert message.WhichOneof("result") == "response"
     assert message.response.type_url == (
         "type.googleapis.com/yandex.cloud.clouddesktop.v1.api.DesktopImage"
@@ -69,25 +69,27 @@ def test_a_finished_copy_answers_with_its_image() -> None:
 
 def test_the_types_come_from_the_method_s_option() -> None:
     """Another method, other types: nothing in the packer knows about Copy."""
-    packer = OperationPacker({OperationKind.COPY_IMAGE: METHODS["Delete"]})
+    packer = OperationPacker({OperationKind.COPY_IMAGE: Packing(METHODS["Delete"])})
     message = packer.pack(replace(AN_OPERATION, done=True))
     metadata = DeleteDesktopImageMetadata()
     assert message.metadata.Unpack(metadata)
-    assert metadata.image_id == AN_OPERATION.image_id
+    assert metadata.image_id == AN_OPERATION.resource_id
     assert message.response.Is(Empty.DESCRIPTOR)
 
 
 @pytest.mark.parametrize("name", ["Copy", "CopyFromDesktop", "Update", "Delete"])
 def test_every_operation_of_the_service_can_be_packed(name: str) -> None:
     """All types that its options name are found."""
-    packer = OperationPacker({OperationKind.COPY_IMAGE: METHODS[name]})
-    assert packer.pack(replace(AN_OPERATION, done=True, image=AN_IMAGE)).HasField("response")
+    packer = OperationPacker({OperationKind.COPY_IMAGE: Packing(METHODS[name])})
+    assert packer.pack(replace(AN_OPERATION, done=True, result=AN_IMAGE.to_record())).HasField(
+        "response"
+    )
 
 
 def test_a_method_without_the_option_is_refused_at_the_start() -> None:
     """Not at the first call."""
     with pytest.raises(LookupError, match=r"DesktopImageService\.Get"):
-        OperationPacker({OperationKind.COPY_IMAGE: METHODS["Get"]})
+        OperationPacker({OperationKind.COPY_IMAGE: Packing(METHODS["Get"])})
 
 
 def test_done_without_a_result_is_a_fault_of_ours() -> None:

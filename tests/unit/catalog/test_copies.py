@@ -104,7 +104,8 @@ def begin(database: Database, name: str) -> CopyRun:
             created_by="admin",
             modified_at=NOW,
             done=False,
-            image_id=f"image-{name}",
+            resource_id=f"image-{name}",
+            folder_id="f",
         )
         add_operation(connection, operation, compute_image=SOURCE, workflow_id=f"{name}-1")
 
@@ -165,11 +166,12 @@ def test_a_copy_goes_from_plan_to_published_image(database: Database) -> None:
     operation = database.read(get_operation, "one")
     assert operation.done
     assert operation.failure is None
-    assert operation.image == database.read(get_image, "image-one")
-    assert operation.image is not None
-    assert operation.image.status is ImageStatus.ACTIVE
-    assert operation.image.storage_size == 200
-    assert operation.image.min_disk_size == 8 << 20
+    assert operation.result is not None
+    image = Image.from_record(operation.result)
+    assert image == database.read(get_image, "image-one")
+    assert image.status is ImageStatus.ACTIVE
+    assert image.storage_size == 200
+    assert image.min_disk_size == 8 << 20
     assert operation.progress.bytes_done == 2 * 1011
     assert operation.progress.bytes_new == 1000
     assert operation.progress.bytes_deduplicated == 10 + 1010
@@ -240,7 +242,7 @@ def test_a_rollback_leaves_what_others_rely_on(database: Database) -> None:
     done = database.read(get_operation, "failed")
     assert done.done
     assert done.failure == failure
-    assert done.image is None
+    assert done.result is None
     assert database.write(copies.begin_run, "failed") is None
 
 
