@@ -1,10 +1,12 @@
 """A call on its way through the interceptors, and how these are put around a method.
 
-    gRPC ── bytes ──> RequestIds ─> CallLog ─> Errors ─> CallLimit ─> Validation ─> Authentication
-                                                                           message <── method ──┘
+    gRPC ┐
+         ├─> RequestIds > CallLog > Errors > CallLimit > Deadlines > Validation > Authentication
+    REST ┘                                                        message <── method ──┘
 
 The chain is put together once for each method, at start-up, so that a call pays for what is done in
-it and nothing else.
+it and nothing else. It knows nothing of the wire: what comes by gRPC and by REST goes through the
+same one, and the adapter of each puts the answer, or the error that leaves the chain, on its wire.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-import grpc
 from google.protobuf.message import Message
 
+from clouddesktop.api.request_ids import new_request_id, new_trace_id
 from clouddesktop.errors import Code
 from clouddesktop.model.access import Subject
 
@@ -24,7 +26,7 @@ Answer = Callable[[Any, "Call"], Awaitable[Message]]
 """A method: takes the request and the call."""
 
 Proceed = Callable[["Call"], Awaitable[Message]]
-"""The rest of the chain."""
+"""The rest of the chain; raises CloudDesktopError and nothing else of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +41,30 @@ class Method:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call. What an interceptor finds out is there for those after it, and for the method."""
+    """One call. What an interceptor finds out is there for those after it, and for the method.
+
+    The request comes as bytes in `raw`, or decoded in `request`. `metadata` has lower-case keys.
+    `seconds_left` is the time until the client's deadline; None without one. `trailing` goes out
+    with the answer or the error.
+    """
 
     method: Method
-    context: grpc.aio.ServicerContext[Any, Any]
     metadata: Mapping[str, str | bytes]
-    raw: bytes
-    request_id: str = ""
-    trace_id: str = ""
+    peer: str
+    raw: bytes = b""
     request: Message | None = None
+    seconds_left: float | None = None
+    request_id: str = field(default_factory=new_request_id)
+    trace_id: str = field(default_factory=new_trace_id)
     idempotency_key: str | None = None
     caller: Subject | None = None
     code: Code | None = None
     trailing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids by which the client knows its request."""
+        return {"x-request-id": self.request_id, "x-server-trace-id": self.trace_id}
 
     @property
     def subject(self) -> Subject:
@@ -72,10 +85,7 @@ class Interceptor(Protocol):
         """Do something before and after `proceed`, which runs the rest."""
 
 
-Handler = Callable[[bytes, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[bytes]]
-
-
-def chain(method: Method, interceptors: Sequence[Interceptor]) -> Handler:
+def chain(method: Method, interceptors: Sequence[Interceptor]) -> Proceed:
     """Put the interceptors, the outermost first, around a method."""
 
     async def answer(call: Call) -> Message:
@@ -84,11 +94,4 @@ def chain(method: Method, interceptors: Sequence[Interceptor]) -> Handler:
     proceed: Proceed = answer
     for each in reversed(interceptors):
         proceed = partial(each, proceed=proceed)
-
-    async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        metadata = dict(context.invocation_metadata() or ())
-        call = Call(method=method, context=context, metadata=metadata, raw=raw)
-        message = await proceed(call)
-        return message.SerializeToString()
-
-    return handle
+    return proceed

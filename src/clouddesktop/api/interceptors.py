@@ -5,47 +5,38 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import NoReturn
 
-import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
 from clouddesktop.api.authentication import authenticate
 from clouddesktop.api.calls import Call, Proceed
-from clouddesktop.api.request_ids import client_ids, new_request_id, new_trace_id
-from clouddesktop.api.status import to_short_status
+from clouddesktop.api.request_ids import client_ids
 from clouddesktop.api.validation import RequestValidator
 from clouddesktop.errors import (
     CloudDesktopError,
     Code,
-    Failure,
+    DeadlineExceededError,
     FieldViolation,
+    InternalError,
     InvalidArgumentError,
     ResourceExhaustedError,
 )
 from clouddesktop.iam.tokens import TokenService
 
-DETAILS_KEY = "grpc-status-details-bin"
 IDEMPOTENCY_KEY = "idempotency-key"
 
-_GRPC_CODES = {each.value[0]: each for each in grpc.StatusCode}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _log = structlog.get_logger(__name__)
 
 
 class RequestIds:
-    """Gives each call its ids: in the log, in the headers before the answer and in the trailers."""
+    """Puts the call's ids into the log and beside the answer."""
 
     async def __call__(self, call: Call, proceed: Proceed) -> Message:
-        call.request_id, call.trace_id = new_request_id(), new_trace_id()
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
-        call.trailing["x-request-id"] = call.request_id
-        call.trailing["x-server-trace-id"] = call.trace_id
-        await call.context.send_initial_metadata(tuple(call.trailing.items()))
-        answer = await proceed(call)
-        call.context.set_trailing_metadata(tuple(call.trailing.items()))
-        return answer
+        call.trailing.update(call.ids)
+        return await proceed(call)
 
 
 class CallLog:
@@ -68,35 +59,26 @@ class CallLog:
                 code=code if call.code is None else call.code.name,
                 milliseconds=round((time.perf_counter() - start) * 1000, 2),
                 subject=None if call.caller is None else call.caller.id,
-                peer=call.context.peer(),
+                peer=call.peer,
                 **client_ids(call.find_metadata),
             )
 
 
 class Errors:
-    """Turns what is raised into a status with details; what is not ours loses its text."""
+    """Lets only errors of ours out; what is not ours loses its text."""
 
     async def __call__(self, call: Call, proceed: Proceed) -> Message:
         try:
             return await proceed(call)
         except CloudDesktopError as error:
-            failure = error.failure
-            if failure.code in (Code.INTERNAL, Code.DATA_LOSS):
+            call.code = error.code
+            if error.code in (Code.INTERNAL, Code.DATA_LOSS):
                 _log.exception("call failed")
-        except Exception as error:  # noqa: BLE001  (the border: nothing foreign leaves the server)
+            raise
+        except Exception as error:
+            call.code = Code.INTERNAL
             _log.exception("call failed")
-            failure = Failure.of(error)
-        call.code = failure.code
-        return await _abort(call, failure)
-
-
-async def _abort(call: Call, failure: Failure) -> NoReturn:
-    status = to_short_status(failure, call.request_id)
-    await call.context.abort(
-        _GRPC_CODES[status.code],
-        status.message,
-        (*call.trailing.items(), (DETAILS_KEY, status.SerializeToString())),
-    )
+            raise InternalError from error
 
 
 class TooManyCallsError(ResourceExhaustedError):
@@ -126,6 +108,22 @@ class CallLimit:
             self._running -= 1
 
 
+class Deadlines:
+    """Ends a call when its client's time is over; what it has begun in a thread goes on."""
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Message:
+        if call.seconds_left is None:
+            return await proceed(call)
+        try:
+            async with asyncio.timeout(call.seconds_left):
+                return await proceed(call)
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                "The deadline has passed.",
+                remedy="Ask for more time; what the call should do may be done all the same.",
+            ) from error
+
+
 class Validation:
     """Decodes the request and checks it with its idempotency key; names all that is wrong."""
 
@@ -136,13 +134,8 @@ class Validation:
         request_class = call.method.request_class
         if request_class is None:
             return await proceed(call)
-        try:
-            call.request = request_class.FromString(call.raw)
-        except DecodeError:
-            raise InvalidArgumentError(
-                f"The request's bytes are no {request_class.DESCRIPTOR.full_name}.",
-                remedy="Generate the client from the API's current description.",
-            ) from None
+        if call.request is None:
+            call.request = _decode(request_class, call.raw)
         violations = self._validator.find_violations(call.request)
         if IDEMPOTENCY_KEY in call.metadata:
             key = call.find_metadata(IDEMPOTENCY_KEY) or ""
@@ -155,6 +148,16 @@ class Validation:
         if violations:
             raise InvalidArgumentError.of_fields(violations)
         return await proceed(call)
+
+
+def _decode(request_class: type[Message], raw: bytes) -> Message:
+    try:
+        return request_class.FromString(raw)
+    except DecodeError:
+        raise InvalidArgumentError(
+            f"The request's bytes are no {request_class.DESCRIPTOR.full_name}.",
+            remedy="Generate the client from the API's current description.",
+        ) from None
 
 
 class Authentication:

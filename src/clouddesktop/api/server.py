@@ -6,27 +6,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
+from clouddesktop.api.grpc_calls import ApiHandler
 from clouddesktop.api.health import make_health_handler
-from clouddesktop.api.interceptors import (
-    Authentication,
-    CallLimit,
-    CallLog,
-    Errors,
-    RequestIds,
-    Validation,
-)
-from clouddesktop.api.parts import ApiParts
-from clouddesktop.api.services import ApiHandler, build_services
-from clouddesktop.api.validation import RequestValidator
+from clouddesktop.api.served import Api
 from clouddesktop.errors import UnavailableError
-
-__all__ = ["ApiParts", "GrpcServer"]
 
 _MOST_REQUEST_BYTES = 1 << 20
 """The largest request of this API, 64 labels and a description, takes some 20 KiB."""
-
-_MOST_CALLS = 1000
-"""At a time; streams of the health and reflection services do not count, for they never end."""
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _MOST_REQUEST_BYTES),
@@ -46,11 +32,11 @@ class GrpcServer:
     """
 
     def __init__(
-        self, *, address: str, credentials: grpc.ServerCredentials | None, parts: ApiParts
+        self, *, address: str, credentials: grpc.ServerCredentials | None, api: Api
     ) -> None:
         self._address = address
         self._credentials = credentials
-        self._parts = parts
+        self._api = api
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -63,29 +49,15 @@ class GrpcServer:
         Raises:
             UnavailableError: the address is taken or is not this machine's.
         """
-        services = build_services(self._parts)
-        validator = RequestValidator()
-        for service in services:
-            for method in service.methods:
-                if method.request_class is not None:
-                    validator.prepare(method.request_class)
-        interceptors = (
-            RequestIds(),
-            CallLog(),
-            Errors(),
-            CallLimit(_MOST_CALLS),
-            Validation(validator),
-            Authentication(self._parts.tokens),
-        )
         # Made here, not in the constructor: it belongs to the running event loop.
         server = grpc.aio.server(options=_OPTIONS)
-        names = [each.descriptor.full_name for each in services]
+        names = [each.descriptor.full_name for each in self._api.services]
         server.add_generic_rpc_handlers((make_health_handler(self._health),))
         reflection.enable_server_reflection(
             (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         # Last: it answers whatever nobody else does.
-        server.add_generic_rpc_handlers((ApiHandler(services, interceptors),))
+        server.add_generic_rpc_handlers((ApiHandler(self._api),))
         port = self._listen(server)
         await server.start()
         self._server = server

@@ -1,12 +1,11 @@
-"""Which methods are served, and by what; the rest of the API answers UNIMPLEMENTED."""
+"""Which methods are served, and by what."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2
@@ -14,14 +13,13 @@ from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
-from clouddesktop.api.calls import Answer, Call, Interceptor, Method, chain
+from clouddesktop.api.calls import Answer, Method
 from clouddesktop.api.desktop_images import DesktopImageServicer
 from clouddesktop.api.endpoints import ApiEndpointServicer
 from clouddesktop.api.iam_tokens import IamTokenServicer
 from clouddesktop.api.operations import OperationServicer
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.parts import ApiParts
-from clouddesktop.errors import UnimplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,43 +83,6 @@ def build_services(parts: ApiParts) -> list[Service]:
             is_open=True,
         ),
     ]
-
-
-class ApiHandler(grpc.GenericRpcHandler):
-    """Finds the handler of a call; one for a method that is not served says so with a Status."""
-
-    def __init__(self, services: Sequence[Service], interceptors: Sequence[Interceptor]) -> None:
-        self._interceptors = interceptors
-        self._handlers = {
-            method.path: self._handler_of(method) for each in services for method in each.methods
-        }
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        path = handler_call_details.method
-        handler = self._handlers.get(path)
-        if handler is None:
-            # Open: what is not served is told to everybody, as reflection tells what is.
-            unserved = Method(path=path, request_class=None, answer=_refuse, is_open=True)
-            handler = self._handler_of(unserved)
-        return handler
-
-    def _handler_of(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        # Bytes in, bytes out: decoding belongs into the chain, where its errors get their words.
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
-            chain(method, self._interceptors)
-        )
-        return handler
-
-
-async def _refuse(_request: Any, call: Call) -> NoReturn:
-    name = call.method.path.removeprefix("/").replace("/", ".")
-    raise UnimplementedError(
-        f"The method {name} is not served.",
-        remedy="The server's reflection and docs/compatibility.md tell what is.",
-        facts={"method": name},
-    )
 
 
 def _find(module: Any, name: str) -> ServiceDescriptor:

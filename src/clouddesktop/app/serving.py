@@ -15,7 +15,9 @@ import structlog
 import uvloop
 
 from clouddesktop.api.http import build_http_app
-from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.served import build_api
+from clouddesktop.api.server import GrpcServer
 from clouddesktop.api.store_http import store_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
@@ -111,14 +113,7 @@ class _Server:
         api = GrpcServer(
             address=str(self._grpc_address),
             credentials=None if self._tls is None else _credentials(self._tls),
-            parts=ApiParts(
-                database=self._parts.database,
-                copies=self._parts.starter,
-                deletions=self._parts.keeping.deletions,
-                updates=self._parts.keeping.updates,
-                tokens=self._parts.tokens,
-                advertised=lambda: self._advertised,
-            ),
+            api=build_api(self._api_parts()),
         )
         grpc_port = await api.start()
         async with asyncio.TaskGroup() as group:
@@ -135,6 +130,16 @@ class _Server:
             self._parts.spool.close()
             http.stop()
             await api.stop(_GRACE_SECONDS)
+
+    def _api_parts(self) -> ApiParts:
+        return ApiParts(
+            database=self._parts.database,
+            copies=self._parts.starter,
+            deletions=self._parts.keeping.deletions,
+            updates=self._parts.keeping.updates,
+            tokens=self._parts.tokens,
+            advertised=lambda: self._advertised,
+        )
 
     def _announce(self, *, grpc_port: int, http_port: int) -> None:
         self._advertised = self._grpc_address.reached_as(grpc_port, names=self._names)

@@ -15,7 +15,9 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 
-from clouddesktop.api.server import ApiParts, GrpcServer
+from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.served import Api, build_api
+from clouddesktop.api.server import GrpcServer
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
@@ -143,8 +145,8 @@ def make_database(folder: Path) -> Database:
     return database
 
 
-def make_parts(*, database: Database, copies: FakeCopies, tokens: TokenService) -> ApiParts:
-    return ApiParts(
+def make_api(*, database: Database, copies: FakeCopies, tokens: TokenService) -> Api:
+    parts = ApiParts(
         database=database,
         copies=cast("CopyStarter", copies),
         deletions=Deletions(database=database, failpoint=lambda _name: None),
@@ -152,6 +154,7 @@ def make_parts(*, database: Database, copies: FakeCopies, tokens: TokenService) 
         tokens=tokens,
         advertised=lambda: ADVERTISED,
     )
+    return build_api(parts)
 
 
 @asynccontextmanager
@@ -161,7 +164,7 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
     server = GrpcServer(
         address="127.0.0.1:0",
         credentials=None,
-        parts=make_parts(database=database, copies=copies, tokens=tokens),
+        api=make_api(database=database, copies=copies, tokens=tokens),
     )
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
