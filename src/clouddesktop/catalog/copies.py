@@ -99,7 +99,7 @@ def begin_run(connection: sa.Connection, operation_id: str) -> CopyRun | None:
         return None
     return CopyRun(
         operation_id=operation_id,
-        image_id=row.image_id,
+        image_id=row.resource_id,
         compute_image=ComputeImage(
             id=row.compute_image_id,
             folder_id=row.compute_image_folder_id,
