@@ -70,7 +70,7 @@ def build_services(parts: ApiParts) -> list[Service]:
         ),
         Service(
             descriptor=_find(operation_service_pb2, "OperationService"),
-            answers={"Get": operations.get},
+            answers={"Cancel": operations.cancel, "Get": operations.get},
         ),
         Service(
             descriptor=_find(api_endpoint_service_pb2, "ApiEndpointService"),

@@ -29,7 +29,7 @@ from clouddesktop.catalog.tables import (
     operations,
     packs,
 )
-from clouddesktop.errors import AbortedError, Failure
+from clouddesktop.errors import AbortedError, Failure, OperationCancelledError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
@@ -95,10 +95,13 @@ def begin_run(connection: sa.Connection, operation_id: str) -> CopyRun | None:
         .values(epoch=operations.c.epoch + 1, attempts=operations.c.attempts + 1)
         .returning(operations)
     ).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else run_of(row)
+
+
+def run_of(row: sa.Row[Any]) -> CopyRun:
+    """Read the run that a row of `operations` stands for."""
     return CopyRun(
-        operation_id=operation_id,
+        operation_id=row.id,
         image_id=row.resource_id,
         compute_image=ComputeImage(
             id=row.compute_image_id,
@@ -232,8 +235,15 @@ def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tu
 
 
 def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Image:
-    """Make the image ACTIVE and the operation done, at once."""
+    """Make the image ACTIVE and the operation done, at once.
+
+    Raises:
+        OperationCancelledError: the operation was cancelled before; nothing is published.
+        RunReplacedError: this run is over.
+    """
     update_run(connection, run)  # first of all: a replaced run stops here
+    if _has_failed(connection, run):
+        raise OperationCancelledError(f"The operation {run.operation_id} was cancelled.")
     content = connection.execute(
         sa.select(manifests.c.disk_size, manifests.c.storage_size).where(
             manifests.c.digest == manifest
@@ -366,6 +376,13 @@ def rely_on(
             sqlite.insert(table).on_conflict_do_nothing(),
             [{column: owner, "pack": number} for number in numbers],
         )
+
+
+def _has_failed(connection: sa.Connection, run: CopyRun) -> bool:
+    failure = connection.scalar(
+        sa.select(operations.c.failure).where(operations.c.id == run.operation_id)
+    )
+    return failure is not None
 
 
 def _forget_run(connection: sa.Connection, run: CopyRun) -> None:

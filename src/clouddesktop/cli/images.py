@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from clouddesktop.cli.options import (
+    AsyncOption,
     EndpointOption,
     FolderOption,
     Globals,
@@ -43,9 +44,7 @@ def copy(
             help="What the source's file should have: sha256:…, sha512:… or md5:….",
         ),
     ] = "",
-    is_async: Annotated[
-        bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
-    ] = False,
+    is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
     style: StyleOption = None,
     profile: ProfileOption = None,

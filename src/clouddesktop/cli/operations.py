@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clouddesktop.cli.options import (
+    AsyncOption,
     EndpointOption,
     Globals,
     ProfileOption,
@@ -36,6 +37,30 @@ def get(
             style=style, profile=profile, endpoint=endpoint
         ),
         operation_id,
+    )
+
+
+@app.command("cancel")
+def cancel(
+    context: typer.Context,
+    operation_id: OperationArgument,
+    *,
+    is_async: AsyncOption = False,
+    timeout: TimeoutOption = None,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Cancel an operation, and wait until it is rolled back; one that is done stays as it is."""
+    from clouddesktop.cli import operation_actions  # noqa: PLC0415  (grpc)
+
+    operation_actions.cancel(
+        context.ensure_object(Globals).overridden_by(
+            style=style, profile=profile, endpoint=endpoint
+        ),
+        operation_id,
+        is_async=is_async,
+        timeout_seconds=timeout,
     )
 
 

@@ -63,6 +63,10 @@ TimeoutOption = Annotated[
     ),
 ]
 
+AsyncOption = Annotated[
+    bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Globals:

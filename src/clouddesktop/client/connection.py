@@ -20,7 +20,10 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
 )
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 from yandex.cloud.operation.operation_pb2 import Operation
-from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
+from yandex.cloud.operation.operation_service_pb2 import (
+    CancelOperationRequest,
+    GetOperationRequest,
+)
 from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 
 from clouddesktop import __version__
@@ -246,6 +249,15 @@ class Connection:
         return operations.OperationView(
             operation=operation, progress=operations.find_progress(metadata)
         )
+
+    async def cancel_operation(self, operation_id: str) -> Operation:
+        """Cancel an operation: it rolls back, then is done with the error CANCELLED.
+
+        One that has ended, or is rolling back for another error, comes back as it is.
+        """
+        request = CancelOperationRequest(operation_id=operation_id)
+        with translated_errors(self.profile.endpoint):
+            return await self.operations.Cancel(request, timeout=_CALL_SECONDS)
 
     async def wait_operation(
         self,

@@ -84,12 +84,15 @@ class RangeStore:
         database: Database,
         chunks: ChunkStore,
         memory: RangeMemory,
+        check_wanted: Callable[[], None],
         failpoint: Callable[[str], None],
     ) -> None:
+        """Store by way of `memory`; `check_wanted` is called between batches and may raise."""
         self._run = run
         self._database = database
         self._chunks = chunks
         self._memory = memory
+        self._check_wanted = check_wanted
         self._failpoint = failpoint
 
     def is_recorded(self, copy_range: CopyRange) -> bool:
@@ -134,6 +137,7 @@ class RangeStore:
         references: list[tuple[int, Digest]] = []
         bytes_new = bytes_shared = bytes_zero = 0
         for batch in _iter_batches(disk, copy_range, memory):
+            self._check_wanted()
             plain: dict[Digest, memoryview] = {}
             for number, view in batch:
                 if is_zero(view):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from clouddesktop.disk.spool import Spool, SpoolClosedError
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.base import SourceFile
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.source.remote import StreamedFile
+from clouddesktop.source.remote import RemoteFile, StreamedFile
 
 
 class CopySession:
@@ -35,8 +35,13 @@ class CopySession:
         readers: int,
         sandbox: SandboxPolicy = SandboxPolicy.REQUIRED,
         spool: Spool | None = None,
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare for `readers` threads that read at a time; unpack into `spool`."""
+        """Prepare for `readers` threads that read at a time; unpack into `spool`.
+
+        `check_cancelled` is called again and again while that takes its time; it may raise.
+        """
+        self._check_cancelled = check_cancelled
         self._spool = spool
         self._sources = sources
         self._compute_image = compute_image
@@ -75,7 +80,12 @@ class CopySession:
                 self._close_unused()
 
     def check_alive(self) -> None:
-        """Raise RunReplacedError once the run is over or the server stops: a later one does it."""
+        """Raise once nothing more is to be done.
+
+        Raises:
+            RunReplacedError: the run is over, or the server stops: a later run does it.
+            OperationCancelledError: the copy was cancelled.
+        """
         if self._is_over:
             raise RunReplacedError("The run is over.")
         if self._spool is not None:
@@ -83,6 +93,7 @@ class CopySession:
                 self._spool.check_open()
             except SpoolClosedError as error:
                 raise RunReplacedError("The server stops.") from error
+        self._check_cancelled()
 
     def _open(self) -> tuple[SourceFile, Disk]:
         self.check_alive()
@@ -111,6 +122,8 @@ class CopySession:
         return self._disk_file
 
     def _to_disk_file(self, file: SourceFile, stack: ExitStack) -> DiskFile:
+        if isinstance(file, RemoteFile):
+            file.check_wanted = self._check_cancelled
         if isinstance(file, StreamedFile) and self._spool is not None:
             return spool_whole(file, self._spool, stack, check_alive=self.check_alive)
         found = find_bytes(file)
@@ -127,6 +140,10 @@ class CopySession:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the run: nothing more is read. Waits for what a remote source has yet to answer."""
         with self._lock:
             self._is_over = True  # stops an unpacking that is at work, too
             self._close_unused()

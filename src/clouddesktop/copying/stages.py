@@ -7,7 +7,7 @@ for clients to see, before its step answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -18,18 +18,22 @@ from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.verifying import verify_checksum
+from clouddesktop.disk.reader import Disk
 from clouddesktop.errors import (
     CloudDesktopError,
     FailedPreconditionError,
     Failure,
+    OperationCancelledError,
 )
 from clouddesktop.ids import to_digest
 from clouddesktop.model.manifest import (
     CHUNK_SIZE,
     CopyRange,
+    Extent,
     Manifest,
     chunk_length,
     plan_ranges,
@@ -61,6 +65,7 @@ class CopyStages:
         *,
         run: CopyRun,
         session: CopySession,
+        cancellation: Cancellation,
         database: Database,
         chunks: ChunkStore,
         manifests: ManifestStore,
@@ -70,13 +75,19 @@ class CopyStages:
     ) -> None:
         self._run = run
         self._session = session
+        self._cancellation = cancellation
         self._database = database
         self._chunks = chunks
         self._manifests = manifests
         self._threads = threads
         self._failpoint = failpoint
         self._ranges = RangeStore(
-            run=run, database=database, chunks=chunks, memory=memory, failpoint=failpoint
+            run=run,
+            database=database,
+            chunks=chunks,
+            memory=memory,
+            check_wanted=cancellation.check,
+            failpoint=failpoint,
         )
         self._failed = run.failed
 
@@ -108,7 +119,7 @@ class CopyStages:
         self._retried(copies.set_phase, Phase.PLANNING)
         with self._session.reading() as (file, disk):
             fingerprint = file.settle()
-            ranges = list(plan_ranges(disk.iter_extents(), disk_size=disk.size))
+            ranges = list(plan_ranges(self._extents(disk), disk_size=disk.size))
             self._retried(
                 copies.record_plan,
                 fingerprint=fingerprint.to_text(),
@@ -119,6 +130,11 @@ class CopyStages:
         self._failpoint("plan-end")
         return {"ranges": [[each.index, each.first_chunk, each.chunk_count] for each in ranges]}
 
+    def _extents(self, disk: Disk) -> Iterator[Extent]:
+        for extent in disk.iter_extents():
+            self._cancellation.check()
+            yield extent
+
     def _store_range(self, copy_range: CopyRange) -> Answer:
         if not self._ranges.is_recorded(copy_range):
             fingerprint, _ = self._database.read(copies.get_fingerprint, self._run)
@@ -128,6 +144,8 @@ class CopyStages:
                     self._ranges.store(
                         disk, copy_range, check=lambda: file.check_unchanged(fingerprint)
                     )
+                except OperationCancelledError:
+                    raise
                 except CloudDesktopError:
                     # A file that changes under its reader looks damaged: the change is the news.
                     file.check_unchanged(fingerprint)
@@ -205,6 +223,8 @@ class CopyStages:
             return {"ok": False}
         try:
             self._check_attempts()
+            # Not `check_alive`: what is left of a step while the server stops may be finished.
+            await self._in_thread(self._cancellation.look)
             return {"ok": True, **await self._in_thread(work)}
         except RunReplacedError:
             raise

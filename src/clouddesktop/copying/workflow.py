@@ -14,6 +14,7 @@ import structlog
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
@@ -70,28 +71,35 @@ class CopyWorkflow:
             compute_image_id=run.compute_image.id,
             run=run.epoch,
         )
+        cancellation = Cancellation(database=self._database, run=run)
         session = CopySession(
             sources=self._sources,
             compute_image=run.compute_image,
             readers=self._ranges_at_once,
             sandbox=self._sandbox,
             spool=self._spool,
+            check_cancelled=cancellation.check,
         )
-        with session, self._memory.kept():
-            stages = CopyStages(
-                run=run,
-                session=session,
-                database=self._database,
-                chunks=self._chunks,
-                manifests=self._manifests,
-                threads=self._threads,
-                memory=self._memory,
-                failpoint=self._failpoint,
-            )
-            succeeded = await self._copy(steps, stages)
-            if not succeeded:
-                await steps.run("roll_back", stages.roll_back)
-            _log.info("copy ends", operation_id=operation_id, succeeded=succeeded)
+        stages = CopyStages(
+            run=run,
+            session=session,
+            cancellation=cancellation,
+            database=self._database,
+            chunks=self._chunks,
+            manifests=self._manifests,
+            threads=self._threads,
+            memory=self._memory,
+            failpoint=self._failpoint,
+        )
+        with self._memory.kept():
+            try:
+                succeeded = await self._copy(steps, stages)
+                if not succeeded:
+                    await steps.run("roll_back", stages.roll_back)
+                _log.info("copy ends", operation_id=operation_id, succeeded=succeeded)
+            finally:
+                # In a thread: a source that has stalled would hold up every other copy.
+                await asyncio.to_thread(session.close)
 
     async def _copy(self, steps: Steps, stages: CopyStages) -> bool:
         plan = await steps.run("plan", stages.plan)

@@ -70,7 +70,8 @@ def _delete(
         operation_id = find_running_operation(connection, image_id)
         raise ImageBeingMadeError(
             f"Image {image_id} is being made by the operation {operation_id}.",
-            remedy="Wait until that operation is done, then delete the image.",
+            remedy=f"Cancel it (`clouddesktop operation cancel {operation_id}`), which removes the"
+            " image; or wait until it is done, then delete the image.",
             facts={
                 "resource_type": "Image",
                 "resource_id": image_id,

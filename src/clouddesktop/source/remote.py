@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -26,6 +27,7 @@ _AHEAD = 4
 """Blocks that are asked for before they are needed, behind each place that is read in order."""
 _WINDOW = 64
 """Blocks that are read ahead once more when somebody reads them once more."""
+_LOOK_SECONDS = 0.5
 _STREAMS = 8
 """Places that are read in order at a time, as far as is remembered."""
 
@@ -46,6 +48,8 @@ class RemoteFile:
     """An open file on another machine; a context manager. Thread-safe."""
 
     fd = None
+    check_wanted: Callable[[], None] = staticmethod(lambda: None)
+    """Called again and again while a reader waits for the other server; it may raise."""
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class RemoteFile:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._finished = bytearray(-(-size // BLOCK_SIZE))  # 1: the block's last byte was read
+        self._is_unwanted = False
         self._again = -1  # the block that was last fetched although it was finished
         self._expected: OrderedDict[int, None] = OrderedDict()  # blocks that go on a stream
         self._threads = ThreadPoolExecutor(requests, thread_name_prefix="fetch")
@@ -89,7 +94,8 @@ class RemoteFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        # Requests of somebody who has been called off are left to the other server's silence.
+        self._threads.shutdown(wait=not self._is_unwanted, cancel_futures=True)
 
     @property
     def fingerprint(self) -> Mark:
@@ -117,7 +123,7 @@ class RemoteFile:
             return
         numbers = range(offset // BLOCK_SIZE, -(-end // BLOCK_SIZE))
         for number in numbers:
-            block = self._get(number).result()
+            block = self._wait(self._get(number))
             start = number * BLOCK_SIZE
             first, last = max(offset, start), min(end, start + len(block))
             buffer[first - offset : last - offset] = block[first - start : last - start]
@@ -145,6 +151,18 @@ class RemoteFile:
                         self._ask(each)
             self._forget_some(number)
         return wanted
+
+    def _wait(self, block: Future[bytes]) -> bytes:
+        while True:
+            try:
+                self.check_wanted()
+            except BaseException:
+                self._is_unwanted = True
+                raise
+            with suppress(TimeoutError):
+                return block.result(timeout=_LOOK_SECONDS)
+            if block.done():  # the fetch's own error, if it was one of these
+                return block.result()
 
     def _note_again(self, number: int) -> None:
         """Notice who reads the file once more: two finished blocks are wanted, one by one."""

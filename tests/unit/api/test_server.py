@@ -29,8 +29,6 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
 )
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2 import GetDesktopRequest
 from yandex.cloud.clouddesktop.v1.desktop_service_pb2_grpc import DesktopServiceStub
-from yandex.cloud.operation.operation_service_pb2 import CancelOperationRequest
-from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 
 from clouddesktop.api.calls import Call
 from clouddesktop.api.interceptors import CallLimit, TooManyCallsError
@@ -247,15 +245,11 @@ async def test_a_request_that_is_too_large_is_refused(served: Served) -> None:
 async def test_what_is_not_served_says_so_with_its_name(served: Served) -> None:
     """Methods of served services, other services of the API, and nonsense; without a token too."""
     desktops: Any = DesktopServiceStub(served.channel)
-    operations: Any = OperationServiceStub(served.channel)
     calls = {
         "yandex.cloud.clouddesktop.v1.api.DesktopImageService.CopyFromDesktop": (
             served.images.CopyFromDesktop(CopyFromDesktopRequest())
         ),
         "yandex.cloud.clouddesktop.v1.api.DesktopService.Get": desktops.Get(GetDesktopRequest()),
-        "yandex.cloud.operation.OperationService.Cancel": operations.Cancel(
-            CancelOperationRequest(operation_id="x")
-        ),
         "no.such.Service.Method": raw_method(served, "/no.such.Service/Method")(b"x"),
     }
     for name, call in calls.items():
