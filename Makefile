@@ -29,12 +29,13 @@ format: setup ## Format the code and mend what ruff can mend
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-bench: ## Measure beside cp, qemu-img, restic, borg, casync and curl; the first time as root
+bench: ## Measure beside cp, qemu-img, restic, borg, casync, curl and bare gRPC; the first time as root
 	@scripts/setup bench
 	$(RUN) python benchmarks/dataset.py
 	$(RUN) python benchmarks/patches.py $(ARGS)
 	$(RUN) python benchmarks/exporting.py --image ~/.cache/clouddesktop/bench/base.raw
 	$(RUN) python benchmarks/remote.py
+	$(RUN) python benchmarks/api.py
 
 fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for longer, TARGETS="qcow2" for some
 	@mkdir -p .fuzz
