@@ -17,7 +17,7 @@ from clouddesktop.catalog.chunks import find_known, find_places, sum_stored_size
 from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.copies import ChunkGoneError, CopyRun, RangeRecord, StoredPack
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
+from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image, delete_image
 from clouddesktop.catalog.operations import add_operation
 from clouddesktop.delivery.export import Exports
@@ -25,6 +25,7 @@ from clouddesktop.errors import NotFoundError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.keeping.gc import Collector
 from clouddesktop.keeping.runs import Turn
+from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.keeping import KeeperRun, RunKind, RunState
 from clouddesktop.model.manifest import Manifest
@@ -74,9 +75,10 @@ class Folderful:
     def made(cls, folder: Path, **options: Any) -> Folderful:
         made = cls(folder=folder, **options)
         made.database.migrate()
-        made.database.write(add_cloud, cloud_id="b1ccloud", name="default", created_at=NOW)
+        made.database.write(add_cloud, Cloud(id="b1ccloud", name="default", created_at=NOW))
         made.database.write(
-            add_folder, Folder(id=FOLDER, cloud_id="b1ccloud", name="default"), created_at=NOW
+            add_folder,
+            Folder(id=FOLDER, cloud_id="b1ccloud", name="default", created_at=NOW),
         )
         return made
 

@@ -1,25 +1,33 @@
-"""From an `authorization` header to a subject, the same for gRPC and HTTP."""
+"""From an `authorization` header to a caller, the same for gRPC and HTTP."""
 
 from __future__ import annotations
 
+from clouddesktop.iam.access import Access, Caller
 from clouddesktop.iam.errors import TokenMissingError
 from clouddesktop.iam.tokens import TokenService
-from clouddesktop.model.access import Subject
 
 _SCHEME = "bearer"
 
 
-def authenticate(tokens: TokenService, authorization: str | None) -> Subject:
-    """Say who sent this header.
+class Callers:
+    """Finds out who sent a request, and what it may do."""
 
-    Raises:
-        UnauthenticatedError: nobody that we know; the subclass tells why.
-    """
-    scheme, _, token = (authorization or "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != _SCHEME or not token:
-        raise TokenMissingError(
-            "The request carries no IAM token.",
-            remedy="Send one as `authorization: Bearer <token>`; IamTokenService.Create issues it.",
-        )
-    return tokens.check_token(token)
+    def __init__(self, *, tokens: TokenService, access: Access) -> None:
+        self._tokens = tokens
+        self._access = access
+
+    async def find(self, authorization: str | None) -> Caller:
+        """Say who sent this header.
+
+        Raises:
+            UnauthenticatedError: nobody that we know; the subclass tells why.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != _SCHEME or not token:
+            raise TokenMissingError(
+                "The request carries no IAM token.",
+                remedy="Send one as `authorization: Bearer <token>`; IamTokenService.Create issues"
+                " it.",
+            )
+        return await self._access.find_caller(self._tokens.check_token(token))

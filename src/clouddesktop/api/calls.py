@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from clouddesktop.api.request_ids import new_request_id, new_trace_id
 from clouddesktop.errors import Code
-from clouddesktop.model.access import Subject
+from clouddesktop.iam.access import Caller
 
 Answer = Callable[[Any, "Call"], Awaitable[Message]]
 """A method: takes the request and the call."""
@@ -57,7 +57,7 @@ class Call:
     request_id: str = field(default_factory=new_request_id)
     trace_id: str = field(default_factory=new_trace_id)
     idempotency_key: str | None = None
-    caller: Subject | None = None
+    authenticated: Caller | None = None
     code: Code | None = None
     trailing: dict[str, str] = field(default_factory=dict)
 
@@ -67,11 +67,11 @@ class Call:
         return {"x-request-id": self.request_id, "x-server-trace-id": self.trace_id}
 
     @property
-    def subject(self) -> Subject:
-        """Who calls; open methods have nobody."""
-        if self.caller is None:
+    def caller(self) -> Caller:
+        """Who calls, and what it may do; open methods have nobody."""
+        if self.authenticated is None:
             raise AssertionError("The method is open: nobody was authenticated.")
-        return self.caller
+        return self.authenticated
 
     def find_metadata(self, key: str) -> str | None:
         value = self.metadata.get(key)

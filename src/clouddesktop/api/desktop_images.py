@@ -30,10 +30,12 @@ from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.errors import FieldViolation, InvalidArgumentError, UnimplementedError
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
+from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image, ImageChanges
 from clouddesktop.model.listing import NameCondition
 from clouddesktop.model.operation import IdempotencyKey
+from clouddesktop.model.roles import Permission
 
 VERIFIED_AT_KEY = "x-image-verified-at"
 """Trailing metadata of Get: when a scrub last found all of the image right, RFC 3339."""
@@ -74,14 +76,14 @@ class DesktopImageServicer:
                 description=request.description,
                 checksum=_checksum_of(call),
             ),
-            subject=call.subject,
+            caller=call.caller,
             idempotency=_idempotency_of(request, call),
         )
         return self._operations.pack(operation)
 
     async def delete(self, request: DeleteDesktopImageRequest, call: Call) -> Operation:
         operation = await self._deletions.delete(
-            request.image_id, subject=call.subject, idempotency=_idempotency_of(request, call)
+            request.image_id, caller=call.caller, idempotency=_idempotency_of(request, call)
         )
         return self._operations.pack(operation)
 
@@ -89,19 +91,20 @@ class DesktopImageServicer:
         operation = await self._updates.update(
             request.image_id,
             _changes_of(request),
-            subject=call.subject,
+            caller=call.caller,
             idempotency=_idempotency_of(request, call),
         )
         return self._operations.pack(operation)
 
     async def get(self, request: GetDesktopImageRequest, call: Call) -> DesktopImage:
         image, verified_at = await self._database.aread(_get_with_verification, request.image_id)
+        call.caller.require(Permission.IMAGES_GET, Resource.of_image(image.id, image.folder_id))
         if verified_at is not None:
             call.trailing[VERIFIED_AT_KEY] = verified_at.isoformat().replace("+00:00", "Z")
         return image_to_message(image)
 
     async def list_page(
-        self, request: ListDesktopImagesRequest, _call: Call
+        self, request: ListDesktopImagesRequest, call: Call
     ) -> ListDesktopImagesResponse:
         if request.order_by:
             raise UnimplementedError(
@@ -112,6 +115,7 @@ class DesktopImageServicer:
         conditions = parse_filter(request.filter)
         after = read_page_token(request, request.page_token)
         page_size = page_size_of(request.page_size)
+        call.caller.require(Permission.IMAGES_LIST, Resource.of_folder(request.folder_id))
         # One more than asked for tells whether there is a next page.
         images = await self._database.aread(
             _list_in_folder,

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from clouddesktop.api.authentication import authenticate
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.byte_ranges import ByteRange, find_range
 from clouddesktop.api.diffs import diff_to_json
 from clouddesktop.api.http_edge import HttpEdge
@@ -40,7 +40,6 @@ from clouddesktop.errors import (
     ResourceExhaustedError,
     UnimplementedError,
 )
-from clouddesktop.iam.tokens import TokenService
 from clouddesktop.model.manifest import Extent
 
 _PIECE_SIZE = 1 << 20
@@ -66,10 +65,10 @@ class TooManyDownloadsError(ResourceExhaustedError):
 
 
 def build_http_app(
-    *, exports: Exports, tokens: TokenService, further: Iterable[Route] = ()
+    *, exports: Exports, callers: Callers, further: Iterable[Route] = ()
 ) -> Starlette:
     """Build the ASGI application with `further` routes; its threads end with the interpreter."""
-    delivery = _Delivery(exports=exports, tokens=tokens)
+    delivery = _Delivery(exports=exports, callers=callers)
     app = Starlette(
         routes=[
             Route("/delivery/v1/images/{image_id}/extents", delivery.get_extents),
@@ -87,9 +86,9 @@ def build_http_app(
 
 
 class _Delivery:
-    def __init__(self, *, exports: Exports, tokens: TokenService) -> None:
+    def __init__(self, *, exports: Exports, callers: Callers) -> None:
         self._exports = exports
-        self._tokens = tokens
+        self._callers = callers
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="delivery")
         self._downloads = 0
 
@@ -132,12 +131,11 @@ class _Delivery:
 
     async def get_diff(self, request: Request) -> Response:
         old = await self._open(request)
-        new_id = request.path_params["new_image_id"]
-        new = await self._in_thread(self._exports.open_image, new_id)
+        new = await self._open(request, "new_image_id")
         pieces = diff_to_json(
             Comparison(old.manifest, new.manifest),
             old_id=request.path_params["image_id"],
-            new_id=new_id,
+            new_id=request.path_params["new_image_id"],
             chunk_size=old.chunk_size,
         )
         return StreamingResponse(pieces, media_type="application/json")
@@ -150,10 +148,11 @@ class _Delivery:
                 retry_after_seconds=1,
             )
 
-    async def _open(self, request: Request) -> ImageReader:
-        subject = authenticate(self._tokens, request.headers.get("authorization"))
-        structlog.contextvars.bind_contextvars(subject=subject.id)
-        return await self._in_thread(self._exports.open_image, request.path_params["image_id"])
+    async def _open(self, request: Request, name: str = "image_id") -> ImageReader:
+        caller = await self._callers.find(request.headers.get("authorization"))
+        structlog.contextvars.bind_contextvars(subject=caller.id)
+        image_id = request.path_params[name]
+        return await self._in_thread(self._exports.open_image, image_id, caller=caller)
 
     async def _begin(self, reader: ImageReader, wanted: ByteRange) -> AsyncIterator[bytes]:
         """Read the first piece before the answer begins: damage there still gets its Status."""

@@ -9,7 +9,7 @@ import time
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from clouddesktop.api.authentication import authenticate
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.calls import Call, Proceed
 from clouddesktop.api.request_ids import client_ids
 from clouddesktop.api.validation import RequestValidator
@@ -22,7 +22,6 @@ from clouddesktop.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
 )
-from clouddesktop.iam.tokens import TokenService
 
 IDEMPOTENCY_KEY = "idempotency-key"
 
@@ -58,7 +57,7 @@ class CallLog:
                 method=call.method.path,
                 code=code if call.code is None else call.code.name,
                 milliseconds=round((time.perf_counter() - start) * 1000, 2),
-                subject=None if call.caller is None else call.caller.id,
+                subject=None if call.authenticated is None else call.authenticated.id,
                 peer=call.peer,
                 **client_ids(call.find_metadata),
             )
@@ -161,12 +160,12 @@ def _decode(request_class: type[Message], raw: bytes) -> Message:
 
 
 class Authentication:
-    """Finds out who calls; only open methods can be called by nobody."""
+    """Finds out who calls and what it may do; only open methods can be called by nobody."""
 
-    def __init__(self, tokens: TokenService) -> None:
-        self._tokens = tokens
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
 
     async def __call__(self, call: Call, proceed: Proceed) -> Message:
         if not call.method.is_open:
-            call.caller = authenticate(self._tokens, call.find_metadata("authorization"))
+            call.authenticated = await self._callers.find(call.find_metadata("authorization"))
         return await proceed(call)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.start import CopyStarter
+from clouddesktop.iam.access import Access
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
@@ -21,4 +22,5 @@ class ApiParts:
     deletions: Deletions
     updates: Updates
     tokens: TokenService
+    access: Access
     advertised: Callable[[], str]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.calls import Call, Interceptor, Method, Proceed, chain
 from clouddesktop.api.interceptors import (
     Authentication,
@@ -77,7 +78,7 @@ def build_api(parts: ApiParts) -> Api:
         CallLimit(_MOST_CALLS),
         Deadlines(),
         Validation(validator),
-        Authentication(parts.tokens),
+        Authentication(Callers(tokens=parts.tokens, access=parts.access)),
     )
     return Api(services, interceptors)
 

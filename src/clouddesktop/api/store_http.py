@@ -23,16 +23,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clouddesktop.api.authentication import authenticate
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.status import to_status
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import get_run, list_runs
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
-from clouddesktop.iam.tokens import TokenService
+from clouddesktop.iam.access import Caller
 from clouddesktop.keeping.runs import Keeper
 from clouddesktop.keeping.stats import StoreFigures, StoreMeter
-from clouddesktop.model.access import Subject
+from clouddesktop.model.access import Resource
 from clouddesktop.model.keeping import RUN_OPTIONS, KeeperRun, RunKind
+from clouddesktop.model.roles import Permission
 
 _MOST_BODY_BYTES = 64 << 10
 _MOST_RUNS = 1000
@@ -40,10 +41,11 @@ _DEFAULT_RUNS = 20
 
 
 def store_routes(
-    *, database: Database, keeper: Keeper, meter: StoreMeter, tokens: TokenService
+    *, database: Database, keeper: Keeper, meter: StoreMeter, callers: Callers, cloud_id: str
 ) -> list[Route]:
-    """Build the routes, to be put beside those of the delivery."""
-    store = _Store(database=database, keeper=keeper, meter=meter, tokens=tokens)
+    """Build the routes, to be put beside those of the delivery; `cloud_id` is whose store it is."""
+    cloud = Resource.of_cloud(cloud_id)
+    store = _Store(database=database, keeper=keeper, meter=meter, callers=callers, cloud=cloud)
     return [
         Route("/store/v1/stats", store.get_stats, methods=["GET"]),
         Route("/store/v1/runs", store.list_runs, methods=["GET"]),
@@ -55,45 +57,53 @@ def store_routes(
 
 class _Store:
     def __init__(
-        self, *, database: Database, keeper: Keeper, meter: StoreMeter, tokens: TokenService
+        self,
+        *,
+        database: Database,
+        keeper: Keeper,
+        meter: StoreMeter,
+        callers: Callers,
+        cloud: Resource,
     ) -> None:
         self._database = database
         self._keeper = keeper
         self._meter = meter
-        self._tokens = tokens
+        self._callers = callers
+        self._cloud = cloud
 
     async def get_stats(self, request: Request) -> Response:
-        self._authenticate(request)
+        await self._admit(request, Permission.STORE_GET)
         return JSONResponse(stats_to_record(await asyncio.to_thread(self._meter.measure)))
 
     async def list_runs(self, request: Request) -> Response:
-        self._authenticate(request)
+        await self._admit(request, Permission.STORE_GET)
         limit = _read_limit(request)
         runs = await self._database.aread(list_runs, limit=limit)
         return JSONResponse({"runs": [run_to_record(each) for each in runs]})
 
     async def start_run(self, request: Request) -> Response:
-        subject = self._authenticate(request)
+        caller = await self._admit(request, Permission.STORE_MANAGE)
         kind, options = _read_order(await _read_body(request))
         run = await asyncio.to_thread(
-            self._keeper.start, kind, options=options, created_by=subject.id
+            self._keeper.start, kind, options=options, created_by=caller.id
         )
         return JSONResponse(run_to_record(run))
 
     async def get_run(self, request: Request) -> Response:
-        self._authenticate(request)
+        await self._admit(request, Permission.STORE_GET)
         run = await self._database.aread(get_run, request.path_params["run_id"])
         return JSONResponse(run_to_record(run))
 
     async def stop_run(self, request: Request) -> Response:
-        self._authenticate(request)
+        await self._admit(request, Permission.STORE_MANAGE)
         run = await asyncio.to_thread(self._keeper.stop_run, request.path_params["run_id"])
         return JSONResponse(run_to_record(run))
 
-    def _authenticate(self, request: Request) -> Subject:
-        subject = authenticate(self._tokens, request.headers.get("authorization"))
-        structlog.contextvars.bind_contextvars(subject=subject.id)
-        return subject
+    async def _admit(self, request: Request, permission: Permission) -> Caller:
+        caller = await self._callers.find(request.headers.get("authorization"))
+        structlog.contextvars.bind_contextvars(subject=caller.id)
+        caller.require(permission, self._cloud)
+        return caller
 
 
 def run_to_record(run: KeeperRun) -> dict[str, Any]:

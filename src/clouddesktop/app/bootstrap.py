@@ -17,9 +17,9 @@ import sqlalchemy as sa
 import yaml
 
 from clouddesktop.app.files import write_file
+from clouddesktop.catalog.bindings import add_binding
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import (
-    Folder,
     add_cloud,
     add_folder,
     add_service_account,
@@ -30,6 +30,8 @@ from clouddesktop.catalog.keys import add_key, find_key
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.keys import make_authorized_key
 from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.access import AccessBinding, Resource
+from clouddesktop.model.folder import Cloud, Folder
 
 _SEED_SIZE = 32
 _DEFAULT = "default"
@@ -165,15 +167,18 @@ def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
     now = datetime.now(tz=UTC)
     default = find_folder_named(connection, _DEFAULT)
     if default is None:
-        default = Folder(id=new_id(Prefix.FOLDER), cloud_id=new_id(Prefix.CLOUD), name=_DEFAULT)
-        add_cloud(connection, cloud_id=default.cloud_id, name=_DEFAULT, created_at=now)
-        add_folder(connection, default, created_at=now)
+        cloud = Cloud(id=new_id(Prefix.CLOUD), name=_DEFAULT, created_at=now)
+        add_cloud(connection, cloud)
+        default = Folder(id=new_id(Prefix.FOLDER), cloud_id=cloud.id, name=_DEFAULT, created_at=now)
+        add_folder(connection, default)
     admin = find_service_account_named(connection, _ADMIN)
     if admin is None:
         admin = new_id(Prefix.SERVICE_ACCOUNT)
         add_service_account(
             connection, service_account_id=admin, folder_id=default.id, name=_ADMIN, created_at=now
         )
+        binding = AccessBinding(role_id="admin", subject_id=admin, subject_type="serviceAccount")
+        add_binding(connection, Resource.of_cloud(default.cloud_id), binding)
     if not folder.admin_key.exists() or not _is_registered(connection, folder.admin_key):
         key, document = make_authorized_key(admin, now=now)
         add_key(connection, key)

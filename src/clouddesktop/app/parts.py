@@ -17,7 +17,6 @@ from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
 from clouddesktop.app.openstack import find_openstack_access
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder
 from clouddesktop.catalog.installation import STORE_ID, settle_fact
 from clouddesktop.catalog.keys import find_key
 from clouddesktop.config import Settings
@@ -28,9 +27,11 @@ from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.disk.spool import Spool
 from clouddesktop.errors import FailedPreconditionError
+from clouddesktop.iam.access import Access
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.originals import open_original
 from clouddesktop.keeping.scrub import Scrubber
+from clouddesktop.model.folder import Folder
 from clouddesktop.source.catalogue import SourceCatalogue, parse_source
 from clouddesktop.store.blobs import (
     BlobNotFoundError,
@@ -62,6 +63,7 @@ class Parts:
     default_folder: Folder
     starter: CopyStarter
     tokens: TokenService
+    access: Access
     exports: Exports
     workflows: WorkflowEngine
     keeping: KeepingParts
@@ -128,6 +130,7 @@ def built(
             database=database,
             default_folder=default,
             starter=starter,
+            access=Access(database=database),
             tokens=_make_tokens(database, folder, names),
             exports=Exports(database=database, chunks=chunks, manifests=manifests),
             workflows=workflows,

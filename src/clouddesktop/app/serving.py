@@ -14,6 +14,7 @@ import grpc
 import structlog
 import uvloop
 
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.parts import ApiParts
 from clouddesktop.api.served import build_api
@@ -96,15 +97,17 @@ class _Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        callers = Callers(tokens=self._parts.tokens, access=self._parts.access)
         http = HttpServer(
             build_http_app(
                 exports=self._parts.exports,
-                tokens=self._parts.tokens,
+                callers=callers,
                 further=store_routes(
                     database=self._parts.database,
                     keeper=self._parts.keeping.keeper,
                     meter=self._parts.keeping.meter,
-                    tokens=self._parts.tokens,
+                    callers=callers,
+                    cloud_id=self._parts.default_folder.cloud_id,
                 ),
             ),
             listener=self._http_address.listen(),
@@ -138,6 +141,7 @@ class _Server:
             deletions=self._parts.keeping.deletions,
             updates=self._parts.keeping.updates,
             tokens=self._parts.tokens,
+            access=self._parts.access,
             advertised=lambda: self._advertised,
         )
 

@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import clouds, folders, service_accounts
-from clouddesktop.errors import NotFoundError
+from clouddesktop.catalog.tables import clouds, folders, images, service_accounts
+from clouddesktop.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from clouddesktop.model.folder import Cloud, Folder, FolderChanges
+
+_COLUMNS = (
+    folders.c.id,
+    folders.c.cloud_id,
+    folders.c.name,
+    folders.c.created_at,
+    folders.c.description,
+    folders.c.labels,
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
-    """Where images are kept; `cloud_id` is what quotas are counted by."""
+class FolderNotEmptyError(FailedPreconditionError):
+    """The folder holds something that would be lost with it."""
 
-    id: str
-    cloud_id: str
-    name: str
+    reason = "FOLDER_NOT_EMPTY"
+
+
+def get_cloud(connection: sa.Connection, cloud_id: str) -> Cloud:
+    """Read one cloud.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    row = connection.execute(
+        sa.select(clouds.c.id, clouds.c.name, clouds.c.created_at).where(clouds.c.id == cloud_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError.of_resource("Cloud", cloud_id)
+    return Cloud(id=row.id, name=row.name, created_at=row.created_at)
+
+
+def list_clouds(connection: sa.Connection) -> list[Cloud]:
+    """List every cloud by its id: they are few."""
+    rows = connection.execute(
+        sa.select(clouds.c.id, clouds.c.name, clouds.c.created_at).order_by(clouds.c.id)
+    )
+    return [Cloud(id=row.id, name=row.name, created_at=row.created_at) for row in rows]
+
+
+def add_cloud(connection: sa.Connection, cloud: Cloud) -> None:
+    connection.execute(
+        sa.insert(clouds).values(id=cloud.id, name=cloud.name, created_at=cloud.created_at)
+    )
 
 
 def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
@@ -26,35 +62,94 @@ def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(
-        sa.select(folders.c.id, folders.c.cloud_id, folders.c.name).where(folders.c.id == folder_id)
-    ).one_or_none()
+    row = connection.execute(sa.select(*_COLUMNS).where(folders.c.id == folder_id)).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Folder", folder_id)
-    return Folder(id=row.id, cloud_id=row.cloud_id, name=row.name)
+    return _to_folder(row)
 
 
-def find_folder_named(connection: sa.Connection, name: str) -> Folder | None:
-    """Find the oldest folder with this name."""
-    row = connection.execute(
-        sa.select(folders.c.id, folders.c.cloud_id, folders.c.name)
-        .where(folders.c.name == name)
-        .order_by(folders.c.created_at)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Folder(id=row.id, cloud_id=row.cloud_id, name=row.name)
+def find_cloud_id(connection: sa.Connection, folder_id: str) -> str | None:
+    """Find the cloud of a folder."""
+    return connection.scalar(sa.select(folders.c.cloud_id).where(folders.c.id == folder_id))
 
 
-def add_cloud(connection: sa.Connection, *, cloud_id: str, name: str, created_at: datetime) -> None:
-    connection.execute(sa.insert(clouds).values(id=cloud_id, name=name, created_at=created_at))
+def find_folder_named(
+    connection: sa.Connection, name: str, *, cloud_id: str | None = None
+) -> Folder | None:
+    """Find the oldest folder with this name, in one cloud or in any."""
+    query = sa.select(*_COLUMNS).where(folders.c.name == name)
+    if cloud_id is not None:
+        query = query.where(folders.c.cloud_id == cloud_id)
+    row = connection.execute(query.order_by(folders.c.created_at).limit(1)).one_or_none()
+    return None if row is None else _to_folder(row)
 
 
-def add_folder(connection: sa.Connection, folder: Folder, *, created_at: datetime) -> None:
+def list_folders(connection: sa.Connection, cloud_id: str) -> list[Folder]:
+    """List a cloud's folders by their ids."""
+    rows = connection.execute(
+        sa.select(*_COLUMNS).where(folders.c.cloud_id == cloud_id).order_by(folders.c.id)
+    )
+    return [_to_folder(row) for row in rows]
+
+
+def add_folder(connection: sa.Connection, folder: Folder) -> None:
+    """Insert a folder.
+
+    Raises:
+        AlreadyExistsError: its cloud has a folder of this name; nothing was changed.
+    """
+    _check_name(connection, cloud_id=folder.cloud_id, name=folder.name)
     connection.execute(
         sa.insert(folders).values(
-            id=folder.id, cloud_id=folder.cloud_id, name=folder.name, created_at=created_at
+            id=folder.id,
+            cloud_id=folder.cloud_id,
+            name=folder.name,
+            description=folder.description,
+            labels=dict(folder.labels),
+            created_at=folder.created_at,
         )
     )
+
+
+def update_folder(connection: sa.Connection, folder_id: str, changes: FolderChanges) -> Folder:
+    """Change a folder, and give it as it is then.
+
+    Raises:
+        NotFoundError: there is none with this id.
+        AlreadyExistsError: another folder of its cloud has the new name; nothing was changed.
+    """
+    folder = get_folder(connection, folder_id)
+    values: dict[str, Any] = {}
+    if changes.name is not None:
+        if changes.name != folder.name:
+            _check_name(connection, cloud_id=folder.cloud_id, name=changes.name)
+        values["name"] = changes.name
+    if changes.description is not None:
+        values["description"] = changes.description
+    if changes.labels is not None:
+        values["labels"] = dict(changes.labels)
+    if values:
+        connection.execute(sa.update(folders).where(folders.c.id == folder_id).values(values))
+    return replace(folder, **values)
+
+
+def delete_folder(connection: sa.Connection, folder_id: str) -> None:
+    """Remove a folder.
+
+    Raises:
+        NotFoundError: there is none with this id.
+        FolderNotEmptyError: there are images or service accounts in it.
+    """
+    get_folder(connection, folder_id)
+    for word, table in (("desktop images", images), ("service accounts", service_accounts)):
+        found = connection.scalar(sa.select(table.c.id).where(table.c.folder_id == folder_id))
+        if found is not None:
+            raise FolderNotEmptyError(
+                f"Folder {folder_id} holds {word}, such as {found}.",
+                remedy="Delete them first.",
+                facts={"resource_type": "Folder", "resource_id": folder_id, "holds": found},
+            )
+    connection.execute(sa.delete(folders).where(folders.c.id == folder_id))
 
 
 def add_service_account(
@@ -79,4 +174,25 @@ def find_service_account_named(connection: sa.Connection, name: str) -> str | No
         .where(service_accounts.c.name == name)
         .order_by(service_accounts.c.created_at)
         .limit(1)
+    )
+
+
+def _check_name(connection: sa.Connection, *, cloud_id: str, name: str) -> None:
+    taken = find_folder_named(connection, name, cloud_id=cloud_id)
+    if taken is not None:
+        raise AlreadyExistsError(
+            f"Folder with name {name} already exists",
+            remedy="Choose another name.",
+            facts={"resource_type": "Folder", "resource_id": taken.id, "name": name},
+        )
+
+
+def _to_folder(row: Any) -> Folder:
+    return Folder(
+        id=row.id,
+        cloud_id=row.cloud_id,
+        name=row.name,
+        created_at=row.created_at,
+        description=row.description,
+        labels=row.labels,
     )

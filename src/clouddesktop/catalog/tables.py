@@ -4,7 +4,8 @@ clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
                         ^                                        ^
                     operations -> copy_ranges, (operation_packs) +
 
-keeper_runs stand apart: they work on all of it.
+access_bindings name subjects and resources of several kinds, without foreign keys. keeper_runs
+stand apart: they work on all of it.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ folders = sa.Table(
     _id(primary_key=True),
     _id("cloud_id", sa.ForeignKey("clouds.id")),
     sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("cloud_id", "name"),
 )
@@ -81,6 +84,18 @@ authorized_keys = sa.Table(
     _id("service_account_id", sa.ForeignKey("service_accounts.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("public_key", sa.Text, nullable=False),  # PEM
+)
+
+access_bindings = sa.Table(  # roles that subjects have on resources
+    "access_bindings",
+    metadata,
+    sa.Column("resource_type", sa.Text, primary_key=True),  # ResourceKind
+    _id("resource_id", primary_key=True),
+    sa.Column("role_id", sa.Text, primary_key=True),
+    _id("subject_id", primary_key=True),
+    sa.Column("subject_type", sa.Text, primary_key=True),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "subject_id"),
 )
 
 manifests = sa.Table(  # sealed contents; a manifest's blob is in the store under its digest

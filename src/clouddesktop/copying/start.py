@@ -21,8 +21,9 @@ from clouddesktop.catalog.operations import (
     replace_workflow,
 )
 from clouddesktop.copying.workflow import COPY_IMAGE
+from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Prefix, new_id
-from clouddesktop.model.access import Subject
+from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
 from clouddesktop.model.operation import (
@@ -32,6 +33,7 @@ from clouddesktop.model.operation import (
     Phase,
     Progress,
 )
+from clouddesktop.model.roles import Permission
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.workflow.engine import WorkflowEngine
 
@@ -64,18 +66,19 @@ class CopyStarter:
         self._workflows = workflows
 
     async def start(
-        self, request: CopyRequest, *, subject: Subject, idempotency: IdempotencyKey | None
+        self, request: CopyRequest, *, caller: Caller, idempotency: IdempotencyKey | None
     ) -> Operation:
         """Accept a copy; the image exists on return, ACTIVE if the store knew its content.
 
         Asked again with an idempotency key, it returns the first call's operation as it is now.
 
         Raises:
-            NotFoundError: the folder or the compute image does not exist.
+            NotFoundError: the folder or the compute image does not exist, or not for the caller.
+            PermissionDeniedError: the caller may not make images there, or not use this one.
             AlreadyExistsError: the folder has an image of this name.
             IdempotencyKeyReusedError: the key came with another request before.
         """
-        return await asyncio.to_thread(self._start, request, subject, idempotency)
+        return await asyncio.to_thread(self._start, request, caller, idempotency)
 
     def resume_orphans(self) -> None:
         """Give a new workflow to each operation that is not done and whose workflow has ended."""
@@ -84,21 +87,26 @@ class CopyStarter:
                 self._database.write(self._resume, operation_id, workflow_id)
 
     def _start(
-        self, request: CopyRequest, subject: Subject, idempotency: IdempotencyKey | None
+        self, request: CopyRequest, caller: Caller, idempotency: IdempotencyKey | None
     ) -> Operation:
         earlier = self._database.read(
-            find_earlier_operation, subject_id=subject.id, idempotency=idempotency
+            find_earlier_operation, subject_id=caller.id, idempotency=idempotency
         )
         if earlier is not None:
             return earlier
         self._database.read(get_folder, request.folder_id)
+        caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
         compute_image = self._sources.get_compute_image(request.compute_image_id)
+        caller.require(
+            Permission.COMPUTE_IMAGES_USE,
+            Resource.of_compute_image(compute_image.id, compute_image.folder_id),
+        )
         fingerprint = self._sources.fingerprint(compute_image).to_text()
         checksum = request.checksum or self._sources.find_checksum(compute_image)
         return self._database.write(
             self._accept,
             request,
-            subject,
+            caller,
             checksum=checksum,
             idempotency=idempotency,
             compute_image=compute_image,
@@ -109,17 +117,17 @@ class CopyStarter:
         self,
         connection: sa.Connection,
         request: CopyRequest,
-        subject: Subject,
+        caller: Caller,
         *,
         checksum: Checksum | None,
         idempotency: IdempotencyKey | None,
         compute_image: ComputeImage,
         fingerprint: str,
     ) -> Operation:
-        earlier = find_earlier_operation(connection, subject_id=subject.id, idempotency=idempotency)
+        earlier = find_earlier_operation(connection, subject_id=caller.id, idempotency=idempotency)
         if earlier is not None:
             return earlier
-        image, operation = _new_copy(request, subject)
+        image, operation = _new_copy(request, caller)
         known = find_known_content(
             connection, compute_image=compute_image, fingerprint=fingerprint, checksum=checksum
         )
@@ -155,7 +163,7 @@ class CopyStarter:
             )
 
 
-def _new_copy(request: CopyRequest, subject: Subject) -> tuple[Image, Operation]:
+def _new_copy(request: CopyRequest, caller: Caller) -> tuple[Image, Operation]:
     now = datetime.now(tz=UTC)
     image = Image(
         id=new_id(Prefix.IMAGE),
@@ -171,7 +179,7 @@ def _new_copy(request: CopyRequest, subject: Subject) -> tuple[Image, Operation]
         kind=OperationKind.COPY_IMAGE,
         description=_DESCRIPTION,
         created_at=now,
-        created_by=subject.id,
+        created_by=caller.id,
         modified_at=now,
         done=False,
         resource_id=image.id,

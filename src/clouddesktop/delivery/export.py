@@ -17,10 +17,13 @@ from clouddesktop.errors import (
     FieldViolation,
     InvalidArgumentError,
 )
+from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Digest
+from clouddesktop.model.access import Resource
 from clouddesktop.model.frame import MOST_FRAMES, MOST_SPAN, MOST_STORED_SIZE, Frame
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.manifest import Extent, Manifest
+from clouddesktop.model.roles import Permission
 from clouddesktop.store.chunks import ChunkPlace, ChunkStore, MissingPackError
 from clouddesktop.store.codec import Buffer, Codec
 from clouddesktop.store.manifests import ManifestStore
@@ -206,22 +209,26 @@ class Exports:
         self._chunks = chunks
         self._get_manifest = lru_cache(maxsize=_OPEN_MANIFESTS)(manifests.get)
 
-    def open_image(self, image_id: str) -> ImageReader:
-        """Open an image for reading.
+    def open_image(self, image_id: str, *, caller: Caller | None = None) -> ImageReader:
+        """Open an image for reading, on behalf of a caller or for the server's own use.
 
         Raises:
-            NotFoundError: there is no such image.
+            NotFoundError: there is no such image, or none that the caller may see.
+            PermissionDeniedError: the caller may not read what it holds.
             ImageNotReadyError: it is not ACTIVE.
             DataLossError: its manifest is damaged.
         """
         return ImageReader(
-            manifest=self._get_manifest(self._get_content(image_id)),
+            manifest=self._get_manifest(self._get_content(image_id, caller)),
             places=partial(self._find_places, image_id),
             chunks=self._chunks,
         )
 
-    def _get_content(self, image_id: str) -> Digest:
+    def _get_content(self, image_id: str, caller: Caller | None = None) -> Digest:
         image = self._database.read(get_image, image_id)
+        if caller is not None:
+            resource = Resource.of_image(image_id, image.folder_id)
+            caller.require(Permission.IMAGES_EXPORT, resource)
         if image.status is not ImageStatus.ACTIVE or image.manifest is None:
             raise ImageNotReadyError(
                 f"Image {image_id} is {image.status.name} and cannot be read.",

@@ -14,13 +14,15 @@ from clouddesktop.catalog.operations import (
     find_running_operation,
 )
 from clouddesktop.errors import FailedPreconditionError
-from clouddesktop.model.access import Subject
+from clouddesktop.iam.access import Caller
+from clouddesktop.model.access import Resource
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
 )
+from clouddesktop.model.roles import Permission
 
 _DESCRIPTION = "Delete desktop image"
 
@@ -39,19 +41,20 @@ class Deletions:
         self._failpoint = failpoint
 
     async def delete(
-        self, image_id: str, *, subject: Subject, idempotency: IdempotencyKey | None
+        self, image_id: str, *, caller: Caller, idempotency: IdempotencyKey | None
     ) -> Operation:
         """Delete an image; it is gone on return, and the operation is done.
 
         Asked again with an idempotency key, it returns the first call's operation.
 
         Raises:
-            NotFoundError: there is no such image.
+            NotFoundError: there is no such image, or none that the caller may see.
+            PermissionDeniedError: the caller may not delete it.
             ImageBeingMadeError: a copy is making it.
             IdempotencyKeyReusedError: the key came with another request before.
         """
         self._failpoint("delete-begin")
-        operation = await self._database.awrite(_delete, image_id, subject, idempotency)
+        operation = await self._database.awrite(_delete, image_id, caller, idempotency)
         self._failpoint("delete-end")
         return operation
 
@@ -59,13 +62,14 @@ class Deletions:
 def _delete(
     connection: sa.Connection,
     image_id: str,
-    subject: Subject,
+    caller: Caller,
     idempotency: IdempotencyKey | None,
 ) -> Operation:
-    earlier = find_earlier_operation(connection, subject_id=subject.id, idempotency=idempotency)
+    earlier = find_earlier_operation(connection, subject_id=caller.id, idempotency=idempotency)
     if earlier is not None:
         return earlier
     image = get_image(connection, image_id)
+    caller.require(Permission.IMAGES_DELETE, Resource.of_image(image_id, image.folder_id))
     if image.status is ImageStatus.CREATING:
         operation_id = find_running_operation(connection, image_id)
         raise ImageBeingMadeError(
@@ -83,7 +87,7 @@ def _delete(
         connection,
         kind=OperationKind.DELETE_IMAGE,
         description=_DESCRIPTION,
-        subject_id=subject.id,
+        subject_id=caller.id,
         resource_id=image_id,
         folder_id=image.folder_id,
         idempotency=idempotency,

@@ -18,14 +18,17 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopI
 from clouddesktop.api.parts import ApiParts
 from clouddesktop.api.served import Api, build_api
 from clouddesktop.api.server import GrpcServer
+from clouddesktop.catalog.bindings import add_binding
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
+from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.copying.start import CopyRequest, CopyStarter
+from clouddesktop.iam.access import Access, Caller
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
-from clouddesktop.model.access import Subject
+from clouddesktop.model.access import AccessBinding, Resource, Subject
+from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
 from unit.iam.signing import NOW, make_pair, sign
@@ -69,9 +72,9 @@ class FakeCopies:
     was_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(
-        self, request: CopyRequest, *, subject: Subject, idempotency: IdempotencyKey | None
+        self, request: CopyRequest, *, caller: Caller, idempotency: IdempotencyKey | None
     ) -> Operation:
-        self.started.append((request, subject, idempotency))
+        self.started.append((request, caller.subject, idempotency))
         if isinstance(self.answer, BaseException):
             raise self.answer
         if self.answer is None:
@@ -139,9 +142,11 @@ def make_tokens() -> TokenService:
 def make_database(folder: Path) -> Database:
     database = Database(f"sqlite:///{folder / 'catalogue.db'}")
     database.migrate()
-    database.write(add_cloud, cloud_id="b1ccloud", name="default", created_at=CREATED_AT)
-    a_folder = Folder(id=FOLDER_ID, cloud_id="b1ccloud", name="default")
-    database.write(add_folder, a_folder, created_at=CREATED_AT)
+    database.write(add_cloud, Cloud(id="b1ccloud", name="default", created_at=CREATED_AT))
+    a_folder = Folder(id=FOLDER_ID, cloud_id="b1ccloud", name="default", created_at=CREATED_AT)
+    database.write(add_folder, a_folder)
+    binding = AccessBinding(role_id="admin", subject_id="ajeadmin", subject_type="serviceAccount")
+    database.write(add_binding, Resource.of_cloud("b1ccloud"), binding)
     return database
 
 
@@ -152,6 +157,7 @@ def make_api(*, database: Database, copies: FakeCopies, tokens: TokenService) ->
         deletions=Deletions(database=database, failpoint=lambda _name: None),
         updates=Updates(database=database),
         tokens=tokens,
+        access=Access(database=database),
         advertised=lambda: ADVERTISED,
     )
     return build_api(parts)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -17,13 +18,15 @@ import structlog
 import uvicorn
 
 from clouddesktop.api import http, http_edge
+from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
 from clouddesktop.delivery.export import Exports, ImageNotReadyError
 from clouddesktop.errors import DataLossError, NotFoundError, UnavailableError
+from clouddesktop.iam.access import Access, Caller
 from clouddesktop.ids import Digest
 from clouddesktop.model.frame import Frame, parse_frames
 from clouddesktop.model.manifest import Extent
-from unit.api.serving import make_tokens
+from unit.api.serving import make_database, make_tokens
 from unit.iam.signing import sign
 
 DISK = bytes(range(256)) * 41 + b"end"
@@ -78,7 +81,8 @@ class FakeExports:
     reader: FakeReader = field(default_factory=FakeReader)
     failure: Exception | None = None
 
-    def open_image(self, image_id: str) -> FakeReader:
+    def open_image(self, image_id: str, *, caller: Caller) -> FakeReader:
+        assert caller.id == "ajeadmin"
         if self.failure is not None:
             raise self.failure
         if image_id != "e3v":
@@ -105,8 +109,9 @@ class _QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(exports: FakeExports) -> AsyncIterator[str]:
-    app = build_http_app(exports=cast("Exports", exports), tokens=make_tokens())
+async def running(exports: FakeExports, folder: Path) -> AsyncIterator[str]:
+    callers = Callers(tokens=make_tokens(), access=Access(database=make_database(folder)))
+    app = build_http_app(exports=cast("Exports", exports), callers=callers)
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)
     server = _QuietServer(config)
     config.load()
@@ -120,7 +125,7 @@ async def running(exports: FakeExports) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Site]:
     """A server on a free port, that reads in pieces of 1000 bytes."""
     monkeypatch.setattr(http, "_PIECE_SIZE", 1000)
     exports = FakeExports()
@@ -130,7 +135,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
         processors=[structlog.contextvars.merge_contextvars]
     ) as log:
         async with (
-            running(exports) as url,
+            running(exports, tmp_path) as url,
             httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client,
         ):
             yield Site(exports=exports, client=client, log=log)

@@ -23,11 +23,12 @@ from clouddesktop.catalog.copies import (
     StoredPack,
 )
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
+from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image, get_image
 from clouddesktop.catalog.operations import add_operation, get_operation
 from clouddesktop.errors import AlreadyExistsError, Code, Failure, NotFoundError
 from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.operation import Operation, OperationKind
 from clouddesktop.store.codec import Codec
@@ -74,8 +75,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.migrate()
 
     def prepare(connection: sa.Connection) -> None:
-        add_cloud(connection, cloud_id="c", name="cloud", created_at=NOW)
-        add_folder(connection, Folder(id="f", cloud_id="c", name="default"), created_at=NOW)
+        add_cloud(connection, Cloud(id="c", name="cloud", created_at=NOW))
+        add_folder(connection, Folder(id="f", cloud_id="c", name="default", created_at=NOW))
 
     opened.write(prepare)
     yield opened

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder, add_cloud, add_folder
+from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.delivery import export
 from clouddesktop.delivery.export import Exports, ImageNotReadyError, ImageReader, MissingChunkError
 from clouddesktop.errors import DataLossError, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import Digest, PackId
+from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.frame import MOST_SPAN, parse_frames
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.manifest import Extent, Manifest
@@ -276,12 +277,12 @@ def test_images_are_opened_when_they_are_active(database: Database) -> None:
     with pytest.raises(NotFoundError, match="Image e3v1 not found"):
         exports.open_image("e3v1")
     now = datetime.now(tz=UTC)
-    folder = Folder(id="b1g1", cloud_id="b1c1", name="default")
+    folder = Folder(id="b1g1", cloud_id="b1c1", name="default", created_at=now)
     image = Image(
         id="e3v1", folder_id="b1g1", name="one", status=ImageStatus.CREATING, created_at=now
     )
-    database.write(add_cloud, cloud_id="b1c1", name="cloud", created_at=now)
-    database.write(add_folder, folder, created_at=now)
+    database.write(add_cloud, Cloud(id="b1c1", name="cloud", created_at=now))
+    database.write(add_folder, folder)
     database.write(add_image, image)
     with pytest.raises(ImageNotReadyError, match="Image e3v1 is CREATING"):
         exports.open_image("e3v1")
@@ -298,8 +299,8 @@ def test_an_image_that_was_deleted_while_it_is_read_is_not_found(database: Datab
     image = Image(
         id="e3v1", folder_id="b1g1", name="one", status=ImageStatus.CREATING, created_at=now
     )
-    database.write(add_cloud, cloud_id="b1c1", name="cloud", created_at=now)
-    database.write(add_folder, Folder(id="b1g1", cloud_id="b1c1", name="default"), created_at=now)
+    database.write(add_cloud, Cloud(id="b1c1", name="cloud", created_at=now))
+    database.write(add_folder, Folder(id="b1g1", cloud_id="b1c1", name="default", created_at=now))
     database.write(add_image, image)
     content = {"digest": digest, "disk_size": CHUNK, "storage_size": 1, "created_at": now}
     database.write(lambda connection: connection.execute(sa.insert(manifests).values(content)))
