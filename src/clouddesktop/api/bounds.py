@@ -1,11 +1,16 @@
-"""The language of limits in the API's validation options: `<=50`, `1-63`, `>0`, `0,3`, `1s-1h`."""
+"""The language of limits in the API's validation options: `<=50`, `1-63`, `>0`, `0,3`, `1s-1h`.
+
+Instants are written as `20261231T235959.999999999`, and are in seconds since 1970.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
-_NUMBER = r"-?\d+(?:\.\d+)?(?:ms|[smhd])?"
+_INSTANT = r"\d{8}T\d{6}(?:\.\d+)?"
+_NUMBER = rf"(?:{_INSTANT}|-?\d+(?:\.\d+)?(?:ms|[smhd])?)"
 _ONE = re.compile(rf"(?P<sign><=|>=|<|>)?(?P<low>{_NUMBER})(?:-(?P<high>{_NUMBER}))?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER_PARTS = re.compile(r"(-?[\d.]+)(ms|[smhd])?")
@@ -70,6 +75,10 @@ def _parse(text: str) -> _Limit:
 
 
 def _to_number(text: str) -> Number:
+    if "T" in text:
+        instant, _, fraction = text.partition(".")
+        seconds = datetime.strptime(f"{instant}+0000", "%Y%m%dT%H%M%S%z").timestamp()
+        return seconds + float(f"0.{fraction or 0}")
     match = _NUMBER_PARTS.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no number.")

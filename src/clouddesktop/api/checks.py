@@ -17,7 +17,7 @@ Check = Callable[[Any, str, list[FieldViolation]], None]
 """Takes a value, its path and the list to add violations to."""
 
 _REQUIRED = "Field is required"
-_DURATION = "google.protobuf.Duration"
+_TIMED = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp"})
 _WRAPPERS = frozenset(
     f"google.protobuf.{kind}Value"
     for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "String", "Bytes")
@@ -129,7 +129,7 @@ def _conversion(field: FieldDescriptor) -> Callable[[Any], Any]:
     if not is_message(field):
         return _itself
     type_name = message_type_of(field).full_name
-    if type_name == _DURATION:
+    if type_name in _TIMED:
         return lambda value: value.seconds + value.nanos / 1e9
     if type_name in _WRAPPERS:
         return lambda value: value.value

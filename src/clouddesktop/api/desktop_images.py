@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.message import Message
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
@@ -21,7 +19,10 @@ from yandex.cloud.operation.operation_pb2 import Operation
 
 from clouddesktop.api.calls import Call
 from clouddesktop.api.filters import parse_filter
-from clouddesktop.api.packing import OperationPacker, image_to_message
+from clouddesktop.api.idempotency import idempotency_of
+from clouddesktop.api.masks import masked
+from clouddesktop.api.messages import image_to_message
+from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.paging import make_page_token, page_size_of, read_page_token
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
@@ -34,7 +35,6 @@ from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image, ImageChanges
 from clouddesktop.model.listing import NameCondition
-from clouddesktop.model.operation import IdempotencyKey
 from clouddesktop.model.roles import Permission
 
 VERIFIED_AT_KEY = "x-image-verified-at"
@@ -77,22 +77,22 @@ class DesktopImageServicer:
                 checksum=_checksum_of(call),
             ),
             caller=call.caller,
-            idempotency=_idempotency_of(request, call),
+            idempotency=idempotency_of(request, call, call.find_metadata(CHECKSUM_KEY) or ""),
         )
         return self._operations.pack(operation)
 
     async def delete(self, request: DeleteDesktopImageRequest, call: Call) -> Operation:
         operation = await self._deletions.delete(
-            request.image_id, caller=call.caller, idempotency=_idempotency_of(request, call)
+            request.image_id, caller=call.caller, idempotency=idempotency_of(request, call)
         )
         return self._operations.pack(operation)
 
     async def update(self, request: UpdateDesktopImageRequest, call: Call) -> Operation:
         operation = await self._updates.update(
             request.image_id,
-            _changes_of(request),
+            ImageChanges(**masked(request, _UPDATABLE)),
             caller=call.caller,
-            idempotency=_idempotency_of(request, call),
+            idempotency=idempotency_of(request, call),
         )
         return self._operations.pack(operation)
 
@@ -125,25 +125,6 @@ class DesktopImageServicer:
             conditions=conditions,
         )
         return _to_page(request, images, page_size=page_size)
-
-
-def _changes_of(request: UpdateDesktopImageRequest) -> ImageChanges:
-    """Take the fields that the mask lists, as they are in the request; all of them without one."""
-    paths = set(request.update_mask.paths) or set(_UPDATABLE)
-    violations = [
-        FieldViolation(
-            field="update_mask",
-            description=f"{path!r} is none of {', '.join(_UPDATABLE)}",
-        )
-        for path in sorted(paths.difference(_UPDATABLE))
-    ]
-    if violations:
-        raise InvalidArgumentError.of_fields(violations)
-    return ImageChanges(
-        name=request.name if "name" in paths else None,
-        description=request.description if "description" in paths else None,
-        labels=dict(request.labels) if "labels" in paths else None,
-    )
 
 
 def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datetime | None]:
@@ -179,15 +160,6 @@ def _to_page(
     if len(page.desktop_images) < len(images):
         page.next_page_token = make_page_token(request, last_id=page.desktop_images[-1].id)
     return page
-
-
-def _idempotency_of(request: Message, call: Call) -> IdempotencyKey | None:
-    if call.idempotency_key is None:
-        return None
-    digest = hashlib.sha256(call.method.path.encode() + b"\0")
-    digest.update(request.SerializeToString(deterministic=True))
-    digest.update((call.find_metadata(CHECKSUM_KEY) or "").encode())
-    return IdempotencyKey(key=call.idempotency_key, request_digest=digest.digest())
 
 
 def _checksum_of(call: Call) -> Checksum | None:

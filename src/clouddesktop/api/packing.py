@@ -1,4 +1,4 @@
-"""From model values to the API's messages."""
+"""Operations as the API's messages, with the types that each kind's method names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,16 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.api import operation_pb2 as options
-from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import DESCRIPTOR as IMAGES
 from yandex.cloud.operation import operation_pb2
+from yandex.cloud.resourcemanager.v1.cloud_service_pb2 import DESCRIPTOR as CLOUDS
+from yandex.cloud.resourcemanager.v1.folder_service_pb2 import DESCRIPTOR as FOLDERS
 
+from clouddesktop.api.messages import deltas_to_message, folder_to_message, image_to_message
 from clouddesktop.api.status import to_status
+from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import Operation, OperationKind
-
-
-def image_to_message(image: Image) -> DesktopImage:
-    message = DesktopImage(
-        id=image.id,
-        folder_id=image.folder_id,
-        status=DesktopImage.Status.ValueType(int(image.status)),
-        name=image.name,
-        labels=image.labels,
-        storage_size=image.storage_size,
-        min_disk_size=image.min_disk_size,
-        description=image.description,
-    )
-    message.created_at.FromDatetime(image.created_at)
-    return message
-
 
 ToMessage = Callable[[Mapping[str, Any]], Message]
 """Makes the response of a record that an operation has kept."""
@@ -50,15 +37,36 @@ class Packing:
     respond: ToMessage | None = None
 
 
-def _image_of(record: Mapping[str, Any]) -> DesktopImage:
+def _image_of(record: Mapping[str, Any]) -> Message:
     return image_to_message(Image.from_record(record))
 
 
+def _folder_of(record: Mapping[str, Any]) -> Message:
+    return folder_to_message(Folder.from_record(record))
+
+
 _IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
+_FOLDER_METHODS = FOLDERS.services_by_name["FolderService"].methods_by_name
+_CLOUD_METHODS = CLOUDS.services_by_name["CloudService"].methods_by_name
 _PACKINGS = {
     OperationKind.COPY_IMAGE: Packing(_IMAGE_METHODS["Copy"], _image_of),
     OperationKind.DELETE_IMAGE: Packing(_IMAGE_METHODS["Delete"]),
     OperationKind.UPDATE_IMAGE: Packing(_IMAGE_METHODS["Update"], _image_of),
+    OperationKind.CREATE_FOLDER: Packing(_FOLDER_METHODS["Create"], _folder_of),
+    OperationKind.UPDATE_FOLDER: Packing(_FOLDER_METHODS["Update"], _folder_of),
+    OperationKind.DELETE_FOLDER: Packing(_FOLDER_METHODS["Delete"]),
+    OperationKind.SET_FOLDER_BINDINGS: Packing(
+        _FOLDER_METHODS["SetAccessBindings"], deltas_to_message
+    ),
+    OperationKind.UPDATE_FOLDER_BINDINGS: Packing(
+        _FOLDER_METHODS["UpdateAccessBindings"], deltas_to_message
+    ),
+    OperationKind.SET_CLOUD_BINDINGS: Packing(
+        _CLOUD_METHODS["SetAccessBindings"], deltas_to_message
+    ),
+    OperationKind.UPDATE_CLOUD_BINDINGS: Packing(
+        _CLOUD_METHODS["UpdateAccessBindings"], deltas_to_message
+    ),
 }
 
 
@@ -125,9 +133,11 @@ def _find_resource_field(metadata: Descriptor) -> str:
 
 
 def _find_type(method: MethodDescriptor, name: str) -> Descriptor:
-    """Find a type by its full name, or by its name in the package of the method's service."""
+    """Find a type by its full name, or by its name in the service's package or one around it."""
     file = method.containing_service.file
-    for full_name in (f"{file.package}.{name}", name):
+    parts = file.package.split(".")
+    packages = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    for full_name in (*(f"{package}.{name}" for package in packages), name):
         try:
             return file.pool.FindMessageTypeByName(full_name)
         except KeyError:

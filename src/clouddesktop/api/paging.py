@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
+
+Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 100
 _CHECKSUM_SIZE = 12
@@ -51,6 +55,24 @@ def read_page_token(request: Message, token: str) -> str | None:
         )
         raise InvalidArgumentError.of_fields([violation])
     return last_id
+
+
+def page_of(
+    request: Any, items: Sequence[Item], *, id_of: Callable[[Item], str]
+) -> tuple[Sequence[Item], str]:
+    """Cut the request's page out of all items, which are few and in the order of their ids.
+
+    Returns:
+        The page, and the token for the next one, empty at the end.
+
+    Raises:
+        InvalidArgumentError: the request's token is not one of this request.
+    """
+    after = read_page_token(request, request.page_token)
+    left = items if after is None else [each for each in items if id_of(each) > after]
+    page = left[: page_size_of(request.page_size)]
+    is_last = len(page) == len(left)
+    return page, "" if is_last else make_page_token(request, last_id=id_of(page[-1]))
 
 
 def _checksum(request: Message, last_id: bytes) -> bytes:

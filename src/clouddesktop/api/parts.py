@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.iam.access import Access
+from clouddesktop.iam.bindings import Bindings
+from clouddesktop.iam.folders import Folders
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
@@ -23,4 +25,6 @@ class ApiParts:
     updates: Updates
     tokens: TokenService
     access: Access
+    folders: Folders
+    bindings: Bindings
     advertised: Callable[[], str]

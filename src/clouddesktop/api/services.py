@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,22 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2
 from yandex.cloud.endpoint import api_endpoint_service_pb2
-from yandex.cloud.iam.v1 import iam_token_service_pb2
+from yandex.cloud.iam.v1 import iam_token_service_pb2, role_service_pb2
 from yandex.cloud.operation import operation_service_pb2
+from yandex.cloud.resourcemanager.v1 import cloud_service_pb2, folder_service_pb2
 
+from clouddesktop.api.bindings import BindingMethods
 from clouddesktop.api.calls import Answer, Method
+from clouddesktop.api.clouds import CloudServicer
 from clouddesktop.api.desktop_images import DesktopImageServicer
 from clouddesktop.api.endpoints import ApiEndpointServicer
+from clouddesktop.api.folders import FolderServicer
 from clouddesktop.api.iam_tokens import IamTokenServicer
 from clouddesktop.api.operations import OperationServicer
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.roles import RoleServicer
+from clouddesktop.model.access import Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,9 @@ def build_services(parts: ApiParts) -> list[Service]:
         operations=packer,
     )
     operations = OperationServicer(database=parts.database, operations=packer)
+    folders = FolderServicer(database=parts.database, folders=parts.folders, operations=packer)
+    clouds = CloudServicer(database=parts.database)
+    roles = RoleServicer()
     endpoints = ApiEndpointServicer(advertised=parts.advertised)
     iam_tokens = IamTokenServicer(tokens=parts.tokens)
     return [
@@ -73,6 +82,30 @@ def build_services(parts: ApiParts) -> list[Service]:
             answers={"Cancel": operations.cancel, "Get": operations.get},
         ),
         Service(
+            descriptor=_find(folder_service_pb2, "FolderService"),
+            answers={
+                "Create": folders.create,
+                "Delete": folders.delete,
+                "Get": folders.get,
+                "List": folders.list_page,
+                "ListOperations": folders.list_operations,
+                "Update": folders.update,
+                **_binding_methods(parts, packer, Resource.of_folder).answers,
+            },
+        ),
+        Service(
+            descriptor=_find(cloud_service_pb2, "CloudService"),
+            answers={
+                "Get": clouds.get,
+                "List": clouds.list_page,
+                **_binding_methods(parts, packer, Resource.of_cloud).answers,
+            },
+        ),
+        Service(
+            descriptor=_find(role_service_pb2, "RoleService"),
+            answers={"Get": roles.get, "List": roles.list_page},
+        ),
+        Service(
             descriptor=_find(api_endpoint_service_pb2, "ApiEndpointService"),
             answers={"Get": endpoints.get, "List": endpoints.list_all},
             is_open=True,
@@ -83,6 +116,15 @@ def build_services(parts: ApiParts) -> list[Service]:
             is_open=True,
         ),
     ]
+
+
+def _binding_methods(
+    parts: ApiParts, packer: OperationPacker, to_resource: Callable[[str], Resource]
+) -> BindingMethods:
+    async def find_resource(resource_id: str) -> Resource:
+        return to_resource(resource_id)
+
+    return BindingMethods(bindings=parts.bindings, operations=packer, find_resource=find_resource)
 
 
 def _find(module: Any, name: str) -> ServiceDescriptor:

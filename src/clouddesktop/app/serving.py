@@ -27,6 +27,8 @@ from clouddesktop.app.parts import Failpoint, Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
 from clouddesktop.config import Settings
 from clouddesktop.errors import InvalidArgumentError
+from clouddesktop.iam.bindings import Bindings
+from clouddesktop.iam.folders import Folders
 from clouddesktop.telemetry import configure_logging
 
 _GRACE_SECONDS = 10
@@ -142,6 +144,8 @@ class _Server:
             updates=self._parts.keeping.updates,
             tokens=self._parts.tokens,
             access=self._parts.access,
+            folders=Folders(database=self._parts.database, access=self._parts.access),
+            bindings=Bindings(database=self._parts.database, access=self._parts.access),
             advertised=lambda: self._advertised,
         )
 

@@ -164,6 +164,23 @@ def find_running_operation(connection: sa.Connection, resource_id: str) -> str |
     return operation_id
 
 
+def list_operations(
+    connection: sa.Connection, resource_id: str, *, page_size: int, after: str | None = None
+) -> list[Operation]:
+    """List the operations on a resource, the latest first; those that come after `after`."""
+    query = sa.select(operations).where(operations.c.resource_id == resource_id)
+    if after is not None:
+        position = sa.select(operations.c.created_at, operations.c.id).where(
+            operations.c.id == after
+        )
+        query = query.where(
+            sa.tuple_(operations.c.created_at, operations.c.id) < position.scalar_subquery()
+        )
+    latest_first = (operations.c.created_at.desc(), operations.c.id.desc())
+    rows = connection.execute(query.order_by(*latest_first).limit(page_size))
+    return [_to_operation(row._mapping) for row in rows]
+
+
 def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
     """List the operations that are not done, each with the workflow that should be running it."""
     rows = connection.execute(

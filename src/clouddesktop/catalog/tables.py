@@ -92,7 +92,7 @@ access_bindings = sa.Table(  # roles that subjects have on resources
     sa.Column("resource_type", sa.Text, primary_key=True),  # ResourceKind
     _id("resource_id", primary_key=True),
     sa.Column("role_id", sa.Text, primary_key=True),
-    _id("subject_id", primary_key=True),
+    sa.Column("subject_id", sa.String(100), primary_key=True),
     sa.Column("subject_type", sa.Text, primary_key=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index(None, "subject_id"),
@@ -161,6 +161,7 @@ operations = sa.Table(
     sa.Column("bytes_stored", sa.BigInteger, nullable=False),
     sa.Column("bytes_deduplicated", sa.BigInteger, nullable=False),
     sa.Column("bytes_zero", sa.BigInteger, nullable=False),
+    sa.Index(None, "resource_id", "created_at"),
 )
 
 idempotency_keys = sa.Table(

@@ -12,3 +12,6 @@ class NameCondition:
 
     names: Sequence[str]
     is_negated: bool = False
+
+    def is_met(self, name: str) -> bool:
+        return (name in self.names) != self.is_negated

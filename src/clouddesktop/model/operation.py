@@ -17,6 +17,13 @@ class OperationKind(StrEnum):
     COPY_IMAGE = "copy_image"
     DELETE_IMAGE = "delete_image"
     UPDATE_IMAGE = "update_image"
+    CREATE_FOLDER = "create_folder"
+    UPDATE_FOLDER = "update_folder"
+    DELETE_FOLDER = "delete_folder"
+    SET_FOLDER_BINDINGS = "set_folder_bindings"
+    UPDATE_FOLDER_BINDINGS = "update_folder_bindings"
+    SET_CLOUD_BINDINGS = "set_cloud_bindings"
+    UPDATE_CLOUD_BINDINGS = "update_cloud_bindings"
 
 
 class Phase(StrEnum):

@@ -24,6 +24,8 @@ from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.iam.access import Access, Caller
+from clouddesktop.iam.bindings import Bindings
+from clouddesktop.iam.folders import Folders
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
@@ -151,13 +153,16 @@ def make_database(folder: Path) -> Database:
 
 
 def make_api(*, database: Database, copies: FakeCopies, tokens: TokenService) -> Api:
+    access = Access(database=database)
     parts = ApiParts(
         database=database,
         copies=cast("CopyStarter", copies),
         deletions=Deletions(database=database, failpoint=lambda _name: None),
         updates=Updates(database=database),
         tokens=tokens,
-        access=Access(database=database),
+        access=access,
+        folders=Folders(database=database, access=access),
+        bindings=Bindings(database=database, access=access),
         advertised=lambda: ADVERTISED,
     )
     return build_api(parts)

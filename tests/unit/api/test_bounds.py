@@ -37,6 +37,12 @@ def test_a_range_holds_its_ends(low: int, high: int, number: int) -> None:
     ("rule", "good", "bad", "demand"),
     [
         ("<=50", 50, 51, "must be less than or equal to 50"),
+        (
+            "19700101T000000-19700101T000100.5",
+            60.5,
+            61,
+            "must be in the range of 19700101T000000 to 19700101T000100.5",
+        ),
         ("<2048", 2047, 2048, "must be less than 2048"),
         (">0", 1, 0, "must be greater than 0"),
         (">=16", 16, 15, "must be greater than or equal to 16"),

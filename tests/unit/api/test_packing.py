@@ -16,7 +16,8 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     DeleteDesktopImageMetadata,
 )
 
-from clouddesktop.api.packing import OperationPacker, Packing, image_to_message
+from clouddesktop.api.messages import image_to_message
+from clouddesktop.api.packing import OperationPacker, Packing
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.operation import OperationKind

@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("resource_type", sa.Text, nullable=False),
         sa.Column("resource_id", sa.String(50), nullable=False),
         sa.Column("role_id", sa.Text, nullable=False),
-        sa.Column("subject_id", sa.String(50), nullable=False),
+        sa.Column("subject_id", sa.String(100), nullable=False),
         sa.Column("subject_type", sa.Text, nullable=False),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.PrimaryKeyConstraint(
@@ -35,4 +35,7 @@ def upgrade() -> None:
         "SELECT 'resource-manager.cloud', folders.cloud_id, 'admin', service_accounts.id, "
         "'serviceAccount', service_accounts.created_at "
         "FROM service_accounts JOIN folders ON folders.id = service_accounts.folder_id"
+    )
+    op.create_index(
+        "ix_operations_resource_id_created_at", "operations", ["resource_id", "created_at"]
     )

@@ -1,0 +1,65 @@
+"""From model values to the API's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yandex.cloud.access import access_pb2
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.resourcemanager.v1 import folder_pb2
+
+from clouddesktop.model.access import AccessBinding
+from clouddesktop.model.folder import Folder
+from clouddesktop.model.image import Image
+
+
+def image_to_message(image: Image) -> DesktopImage:
+    message = DesktopImage(
+        id=image.id,
+        folder_id=image.folder_id,
+        status=DesktopImage.Status.ValueType(int(image.status)),
+        name=image.name,
+        labels=image.labels,
+        storage_size=image.storage_size,
+        min_disk_size=image.min_disk_size,
+        description=image.description,
+    )
+    message.created_at.FromDatetime(image.created_at)
+    return message
+
+
+def folder_to_message(folder: Folder) -> folder_pb2.Folder:
+    message = folder_pb2.Folder(
+        id=folder.id,
+        cloud_id=folder.cloud_id,
+        name=folder.name,
+        description=folder.description,
+        labels=folder.labels,
+        status=folder_pb2.Folder.ACTIVE,
+    )
+    message.created_at.FromDatetime(folder.created_at)
+    return message
+
+
+def binding_to_message(binding: AccessBinding) -> access_pb2.AccessBinding:
+    return access_pb2.AccessBinding(
+        role_id=binding.role_id,
+        subject=access_pb2.Subject(id=binding.subject_id, type=binding.subject_type),
+    )
+
+
+def deltas_to_message(record: Mapping[str, Any]) -> access_pb2.AccessBindingsOperationResult:
+    """Pack what a change of bindings came to."""
+    return access_pb2.AccessBindingsOperationResult(
+        effective_deltas=[
+            access_pb2.AccessBindingDelta(
+                action=access_pb2.ADD if each["is_added"] else access_pb2.REMOVE,
+                access_binding=access_pb2.AccessBinding(
+                    role_id=each["role_id"],
+                    subject=access_pb2.Subject(id=each["subject_id"], type=each["subject_type"]),
+                ),
+            )
+            for each in record["effective_deltas"]
+        ]
+    )

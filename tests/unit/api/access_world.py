@@ -1,0 +1,151 @@
+"""An API over a real database in which anybody may be given any role, called without a wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from clouddesktop.api.calls import Call
+from clouddesktop.api.served import Api
+from clouddesktop.catalog.bindings import add_binding, remove_bindings_of
+from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import add_folder
+from clouddesktop.catalog.images import add_image
+from clouddesktop.catalog.operations import add_operation
+from clouddesktop.catalog.tables import folders, images
+from clouddesktop.copying.start import CopyStarter
+from clouddesktop.errors import CloudDesktopError, Code
+from clouddesktop.iam.tokens import TokenService
+from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.access import AccessBinding, AuthorizedKey, Resource
+from clouddesktop.model.folder import Folder
+from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.source.folder import FolderSource
+from unit.api.serving import (
+    AN_IMAGE,
+    AN_OPERATION,
+    CREATED_AT,
+    FakeCopies,
+    make_api,
+    make_database,
+)
+from unit.iam.signing import NOW, make_pair, sign
+
+OWN_FOLDER = "b1gfolder"
+OTHER_FOLDER = "b1gother"
+HIDDEN, DENIED, DONE = "hidden", "denied", "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A folder, its cloud, and what is in it."""
+
+    folder_id: str
+    image_id: str
+    operation_id: str
+    empty_folder_id: str
+    compute_image_id: str
+    cloud_id: str = "b1ccloud"
+
+
+class _NoWorkflows:
+    """Copies are accepted here, and nobody does them."""
+
+    def enqueue(self, *_arguments: Any, **_options: Any) -> None: ...
+
+
+class World:
+    """An API over a real database, where anybody may be given any role."""
+
+    def __init__(self, folder: Path) -> None:
+        key, _ = make_pair()
+        self.database: Database = make_database(folder)
+        self.database.write(add_folder, a_folder(OTHER_FOLDER))
+        sources = []
+        for folder_id in (OWN_FOLDER, OTHER_FOLDER):
+            place = folder / folder_id
+            place.mkdir()
+            (place / f"golden-{folder_id}.raw").write_bytes(b"disk")
+            sources.append(FolderSource(name=folder_id, root=place, folder_id=folder_id))
+        copies = CopyStarter(
+            database=self.database,
+            sources=SourceCatalogue(sources),
+            workflows=cast("Any", _NoWorkflows()),
+        )
+        self.revoked: set[str] = set()
+
+        def find_key(key_id: str) -> AuthorizedKey | None:
+            if key_id in self.revoked:
+                return None
+            return replace(key, id=key_id, service_account_id=key_id.replace("ajk", "aje"))
+
+        self.tokens = TokenService(
+            signing_key=b"s" * 32, find_key=find_key, audiences=["localhost"], clock=lambda: NOW
+        )
+        self.api: Api = make_api(
+            database=self.database, copies=cast("FakeCopies", copies), tokens=self.tokens
+        )
+
+    def token_of(self, subject_id: str) -> str:
+        headers = {"kid": subject_id.replace("aje", "ajk")}
+        return self.tokens.exchange_jwt(sign(claims={"iss": subject_id}, headers=headers)).token
+
+    def make_place(self, folder_id: str) -> Place:
+        image_id = new_id(Prefix.IMAGE)
+        image = replace(AN_IMAGE, id=image_id, folder_id=folder_id, name=image_id)
+        operation = replace(AN_OPERATION, id=new_id(Prefix.OPERATION), folder_id=folder_id)
+        empty = a_folder(new_id(Prefix.FOLDER))
+        self.database.write(add_image, image)
+        self.database.write(add_operation, operation)
+        self.database.write(add_folder, empty)
+        return Place(
+            folder_id=folder_id,
+            image_id=image.id,
+            operation_id=operation.id,
+            empty_folder_id=empty.id,
+            compute_image_id=f"golden-{folder_id}",
+        )
+
+    def bind(self, subject_id: str, role_id: str, *resources: Resource) -> None:
+        self.database.write(remove_bindings_of, subject_id)
+        binding = AccessBinding(
+            role_id=role_id, subject_id=subject_id, subject_type="serviceAccount"
+        )
+        for resource in resources:
+            self.database.write(add_binding, resource, binding)
+
+    async def call(self, path: str, request: Message, token: str | None) -> str:
+        """Call, and say what came of it."""
+        try:
+            await self.answer(path, request, token)
+        except CloudDesktopError as error:
+            if error.code is Code.NOT_FOUND:
+                return HIDDEN
+            if error.code is Code.PERMISSION_DENIED:
+                return DENIED
+            raise
+        return DONE
+
+    def free_name(self, name: str) -> None:
+        """Let the next one make something of this name."""
+        for table in (images, folders):
+            statement = sa.update(table).where(table.c.name == name)
+            self.database.write(_execute, statement.values(name=new_id(Prefix.IMAGE)))
+
+    async def answer(self, path: str, request: Message, token: str | None) -> Message:
+        served = self.api.find(path)
+        metadata = {} if token is None else {"authorization": f"Bearer {token}"}
+        call = Call(method=served.method, metadata=metadata, peer="test", request=request)
+        return await served.proceed(call)
+
+
+def a_folder(folder_id: str) -> Folder:
+    return Folder(id=folder_id, cloud_id="b1ccloud", name=folder_id, created_at=CREATED_AT)
+
+
+def _execute(connection: sa.Connection, statement: sa.Update) -> None:
+    connection.execute(statement)
