@@ -44,9 +44,10 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from clouddesktop.catalog import tables
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import Folder, add_folder, get_folder
+from clouddesktop.catalog.folders import add_folder, get_folder
 from clouddesktop.client.identity import ServiceAccountKey
 from clouddesktop.ids import Prefix, new_id
+from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import ImageStatus
 from parts.official import OfficialClient
 from parts.server import ServerProcess
@@ -189,9 +190,12 @@ def make_kinds(client: OfficialClient, data_dir: Path, *, image_count: int) -> l
 def add_small_folder(connection: sa.Connection, beside: str) -> str:
     """Add a folder to the cloud of another one."""
     folder = Folder(
-        id=new_id(Prefix.FOLDER), cloud_id=get_folder(connection, beside).cloud_id, name="small"
+        id=new_id(Prefix.FOLDER),
+        cloud_id=get_folder(connection, beside).cloud_id,
+        name="small",
+        created_at=datetime.now(tz=UTC),
     )
-    add_folder(connection, folder, created_at=datetime.now(tz=UTC))
+    add_folder(connection, folder)
     return folder.id
 
 

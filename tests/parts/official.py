@@ -15,7 +15,11 @@ import yaml
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
-from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import CopyDesktopImageRequest
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
+    CopyDesktopImageRequest,
+    DeleteDesktopImageRequest,
+)
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 from yandex.cloud.operation.operation_pb2 import Operation
 from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
@@ -84,6 +88,12 @@ class OfficialClient:
                 folder_id=self.folder_id, image_id=compute_image_id, name=name, **fields
             )
         )
+
+    def delete_copied(self, operation: Operation) -> Operation:
+        """Delete the image that a copy has made."""
+        image = DesktopImage()
+        assert operation.response.Unpack(image)
+        return self.images.Delete(DeleteDesktopImageRequest(image_id=image.id))
 
     def get_operation(self, operation_id: str) -> Operation:
         return self.operations.Get(GetOperationRequest(operation_id=operation_id))

@@ -53,6 +53,18 @@ class Service:
 def build_services(parts: ApiParts) -> list[Service]:
     """Say what is served."""
     packer = OperationPacker()
+    return [
+        _desktop_images(parts, packer),
+        _operations(parts, packer),
+        _folders(parts, packer),
+        _clouds(parts, packer),
+        _roles(),
+        _endpoints(parts),
+        _iam_tokens(parts),
+    ]
+
+
+def _desktop_images(parts: ApiParts, packer: OperationPacker) -> Service:
     images = DesktopImageServicer(
         database=parts.database,
         copies=parts.copies,
@@ -60,62 +72,78 @@ def build_services(parts: ApiParts) -> list[Service]:
         updates=parts.updates,
         operations=packer,
     )
+    return Service(
+        descriptor=_find(desktop_image_service_pb2, "DesktopImageService"),
+        answers={
+            "Copy": images.copy,
+            "Delete": images.delete,
+            "Get": images.get,
+            "List": images.list_page,
+            "Update": images.update,
+        },
+    )
+
+
+def _operations(parts: ApiParts, packer: OperationPacker) -> Service:
     operations = OperationServicer(database=parts.database, operations=packer)
+    return Service(
+        descriptor=_find(operation_service_pb2, "OperationService"),
+        answers={"Cancel": operations.cancel, "Get": operations.get},
+    )
+
+
+def _folders(parts: ApiParts, packer: OperationPacker) -> Service:
     folders = FolderServicer(database=parts.database, folders=parts.folders, operations=packer)
+    return Service(
+        descriptor=_find(folder_service_pb2, "FolderService"),
+        answers={
+            "Create": folders.create,
+            "Delete": folders.delete,
+            "Get": folders.get,
+            "List": folders.list_page,
+            "ListOperations": folders.list_operations,
+            "Update": folders.update,
+            **_binding_methods(parts, packer, Resource.of_folder).answers,
+        },
+    )
+
+
+def _clouds(parts: ApiParts, packer: OperationPacker) -> Service:
     clouds = CloudServicer(database=parts.database)
+    return Service(
+        descriptor=_find(cloud_service_pb2, "CloudService"),
+        answers={
+            "Get": clouds.get,
+            "List": clouds.list_page,
+            **_binding_methods(parts, packer, Resource.of_cloud).answers,
+        },
+    )
+
+
+def _roles() -> Service:
     roles = RoleServicer()
+    return Service(
+        descriptor=_find(role_service_pb2, "RoleService"),
+        answers={"Get": roles.get, "List": roles.list_page},
+    )
+
+
+def _endpoints(parts: ApiParts) -> Service:
     endpoints = ApiEndpointServicer(advertised=parts.advertised)
+    return Service(
+        descriptor=_find(api_endpoint_service_pb2, "ApiEndpointService"),
+        answers={"Get": endpoints.get, "List": endpoints.list_all},
+        is_open=True,
+    )
+
+
+def _iam_tokens(parts: ApiParts) -> Service:
     iam_tokens = IamTokenServicer(tokens=parts.tokens)
-    return [
-        Service(
-            descriptor=_find(desktop_image_service_pb2, "DesktopImageService"),
-            answers={
-                "Copy": images.copy,
-                "Delete": images.delete,
-                "Get": images.get,
-                "List": images.list_page,
-                "Update": images.update,
-            },
-        ),
-        Service(
-            descriptor=_find(operation_service_pb2, "OperationService"),
-            answers={"Cancel": operations.cancel, "Get": operations.get},
-        ),
-        Service(
-            descriptor=_find(folder_service_pb2, "FolderService"),
-            answers={
-                "Create": folders.create,
-                "Delete": folders.delete,
-                "Get": folders.get,
-                "List": folders.list_page,
-                "ListOperations": folders.list_operations,
-                "Update": folders.update,
-                **_binding_methods(parts, packer, Resource.of_folder).answers,
-            },
-        ),
-        Service(
-            descriptor=_find(cloud_service_pb2, "CloudService"),
-            answers={
-                "Get": clouds.get,
-                "List": clouds.list_page,
-                **_binding_methods(parts, packer, Resource.of_cloud).answers,
-            },
-        ),
-        Service(
-            descriptor=_find(role_service_pb2, "RoleService"),
-            answers={"Get": roles.get, "List": roles.list_page},
-        ),
-        Service(
-            descriptor=_find(api_endpoint_service_pb2, "ApiEndpointService"),
-            answers={"Get": endpoints.get, "List": endpoints.list_all},
-            is_open=True,
-        ),
-        Service(
-            descriptor=_find(iam_token_service_pb2, "IamTokenService"),
-            answers={"Create": iam_tokens.create},
-            is_open=True,
-        ),
-    ]
+    return Service(
+        descriptor=_find(iam_token_service_pb2, "IamTokenService"),
+        answers={"Create": iam_tokens.create},
+        is_open=True,
+    )
 
 
 def _binding_methods(

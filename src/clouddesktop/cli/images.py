@@ -15,6 +15,7 @@ from clouddesktop.cli.options import (
     ProfileOption,
     StyleOption,
     TimeoutOption,
+    parse_labels,
 )
 
 app = typer.Typer(no_args_is_help=True)
@@ -61,7 +62,7 @@ def copy(
         compute_image_id=compute_image_id,
         name=new_image_name,
         description=description,
-        labels=_parse_labels(labels or []),
+        labels=parse_labels(labels or []),
         checksum=checksum,
         is_async=is_async,
         timeout_seconds=timeout,
@@ -143,7 +144,7 @@ def update(
         image,
         name=new_name,
         description=description,
-        labels=None if labels is None else _parse_labels([each for each in labels if each]),
+        labels=None if labels is None else parse_labels([each for each in labels if each]),
     )
 
 
@@ -232,13 +233,3 @@ def export(
 
 def _globals(context: typer.Context) -> Globals:
     return context.ensure_object(Globals)
-
-
-def _parse_labels(texts: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in ",".join(texts).split(",") if texts else []:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--labels")
-        labels[key.strip()] = value.strip()
-    return labels

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_type_hints
 
 import typer
 
@@ -63,6 +65,10 @@ TimeoutOption = Annotated[
     ),
 ]
 
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE[,KEY=VALUE...]", help="Labels; all of them."),
+]
 AsyncOption = Annotated[
     bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
 ]
@@ -93,3 +99,43 @@ class Globals:
             endpoint=endpoint or self.endpoint,
             folder_id=folder_id or self.folder_id,
         )
+
+
+def parse_labels(texts: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in ",".join(texts).split(",") if texts else []:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--labels")
+        labels[key.strip()] = value.strip()
+    return labels
+
+
+_SHARED: dict[str, Any] = {
+    "style": StyleOption,
+    "profile": ProfileOption,
+    "folder_id": FolderOption,
+    "endpoint": EndpointOption,
+}
+
+
+def with_globals(verb: Callable[..., None]) -> Callable[..., None]:
+    """Make a verb of a function whose first parameter gets the options of the whole tool."""
+    hints = get_type_hints(verb, include_extras=True)
+    own = list(inspect.signature(verb).parameters.values())[1:]
+
+    def run(context: typer.Context, **values: Any) -> None:
+        shared = {name: values.pop(name) for name in _SHARED}
+        verb(context.ensure_object(Globals).overridden_by(**shared), **values)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
+    parameters += [each.replace(kind=keyword, annotation=hints[each.name]) for each in own]
+    parameters += [
+        inspect.Parameter(name, keyword, annotation=option, default=None)
+        for name, option in _SHARED.items()
+    ]
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+    return run

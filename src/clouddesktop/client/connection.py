@@ -250,6 +250,18 @@ class Connection:
             operation=operation, progress=operations.find_progress(metadata)
         )
 
+    async def call(self, method: Callable[..., Any], request: Any, *, key: str = "") -> Any:
+        """Call a method of any stub that was made on `channel`.
+
+        `key` is the idempotency key, a UUID; drawn when empty.
+
+        Raises:
+            CallError: the server says no, or nothing.
+        """
+        metadata = (("idempotency-key", key or str(uuid.uuid4())),)
+        with translated_errors(self.profile.endpoint):
+            return await method(request, metadata=metadata, timeout=_CALL_SECONDS)
+
     async def cancel_operation(self, operation_id: str) -> Operation:
         """Cancel an operation: it rolls back, then is done with the error CANCELLED.
 
