@@ -12,6 +12,18 @@ from clouddesktop.ids import Digest, to_digest
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 
+_FIND = (
+    sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
+    .join(known_contents, known_contents.c.manifest == manifests.c.digest)
+    .where(
+        known_contents.c.source == sa.bindparam("source"),
+        known_contents.c.location == sa.bindparam("location"),
+        known_contents.c.fingerprint == sa.bindparam("fingerprint"),
+        manifests.c.damage.is_(None),
+    )
+)
+_FIND_VERIFIED = _FIND.where(known_contents.c.checksum == sa.bindparam("checksum"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownContent:
@@ -34,18 +46,17 @@ def find_known_content(
     With a checksum only one that was found to have it.
     One that is damaged does not count: copying it again is what repairs it.
     """
-    wanted = () if checksum is None else (known_contents.c.checksum == checksum.to_text(),)
-    row = connection.execute(
-        sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
-        .join(known_contents, known_contents.c.manifest == manifests.c.digest)
-        .where(
-            known_contents.c.source == compute_image.source,
-            known_contents.c.location == compute_image.location,
-            known_contents.c.fingerprint == fingerprint,
-            manifests.c.damage.is_(None),
-            *wanted,
-        )
-    ).one_or_none()
+    file = {
+        "source": compute_image.source,
+        "location": compute_image.location,
+        "fingerprint": fingerprint,
+    }
+    found = (
+        connection.execute(_FIND, file)
+        if checksum is None
+        else connection.execute(_FIND_VERIFIED, {**file, "checksum": checksum.to_text()})
+    )
+    row = found.one_or_none()
     if row is None:
         return None
     return KnownContent(

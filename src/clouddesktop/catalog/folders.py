@@ -21,6 +21,9 @@ _COLUMNS = (
     folders.c.labels,
 )
 
+_GET = sa.select(*_COLUMNS).where(folders.c.id == sa.bindparam("folder_id"))
+_FIND_CLOUD_ID = sa.select(folders.c.cloud_id).where(folders.c.id == sa.bindparam("folder_id"))
+
 
 class FolderNotEmptyError(FailedPreconditionError):
     """The folder holds something that would be lost with it."""
@@ -62,7 +65,7 @@ def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(sa.select(*_COLUMNS).where(folders.c.id == folder_id)).one_or_none()
+    row = connection.execute(_GET, {"folder_id": folder_id}).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Folder", folder_id)
     return _to_folder(row)
@@ -70,7 +73,7 @@ def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
 
 def find_cloud_id(connection: sa.Connection, folder_id: str) -> str | None:
     """Find the cloud of a folder."""
-    return connection.scalar(sa.select(folders.c.cloud_id).where(folders.c.id == folder_id))
+    return connection.scalar(_FIND_CLOUD_ID, {"folder_id": folder_id})
 
 
 def find_folder_named(

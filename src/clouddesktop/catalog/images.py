@@ -28,6 +28,19 @@ _COLUMNS = (
     images.c.manifest,
 )
 
+# Made once, as every statement of the calls that are made most: making one takes longer than
+# running it.
+_GET = sa.select(*_COLUMNS).where(images.c.id == sa.bindparam("image_id"))
+_FIND_VERIFIED_AT = (
+    sa.select(manifests.c.verified_at)
+    .join(images, images.c.manifest == manifests.c.digest)
+    .where(images.c.id == sa.bindparam("image_id"))
+)
+_FIND_NAME = sa.select(images.c.id).where(
+    images.c.folder_id == sa.bindparam("folder_id"), images.c.name == sa.bindparam("name")
+)
+_ADD = sa.insert(images)
+
 
 def get_image(connection: sa.Connection, image_id: str) -> Image:
     """Read one image, whatever its status.
@@ -35,20 +48,15 @@ def get_image(connection: sa.Connection, image_id: str) -> Image:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(sa.select(*_COLUMNS).where(images.c.id == image_id)).one_or_none()
+    row = connection.execute(_GET, {"image_id": image_id}).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Image", image_id)
-    return _to_image(row._mapping)
+    return _to_image(row)
 
 
 def find_verified_at(connection: sa.Connection, image_id: str) -> datetime | None:
     """Tell when all of an image was last found right; None: never so far."""
-    verified_at: datetime | None = connection.scalar(
-        sa.select(manifests.c.verified_at)
-        .join(images, images.c.manifest == manifests.c.digest)
-        .where(images.c.id == image_id)
-    )
-    return verified_at
+    return connection.scalar(_FIND_VERIFIED_AT, {"image_id": image_id})
 
 
 def list_images(
@@ -70,7 +78,7 @@ def list_images(
     if after is not None:
         query = query.where(images.c.id > after)
     rows = connection.execute(query.order_by(images.c.id).limit(page_size))
-    return [_to_image(row._mapping) for row in rows]
+    return [_to_image(row) for row in rows]
 
 
 def add_image(connection: sa.Connection, image: Image) -> None:
@@ -81,18 +89,19 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     """
     _check_name(connection, folder_id=image.folder_id, name=image.name)
     connection.execute(
-        sa.insert(images).values(
-            id=image.id,
-            folder_id=image.folder_id,
-            name=image.name,
-            description=image.description,
-            labels=dict(image.labels),
-            status=int(image.status),
-            created_at=image.created_at,
-            storage_size=image.storage_size,
-            min_disk_size=image.min_disk_size,
-            manifest=image.manifest,
-        )
+        _ADD,
+        {
+            "id": image.id,
+            "folder_id": image.folder_id,
+            "name": image.name,
+            "description": image.description,
+            "labels": dict(image.labels),
+            "status": int(image.status),
+            "created_at": image.created_at,
+            "storage_size": image.storage_size,
+            "min_disk_size": image.min_disk_size,
+            "manifest": image.manifest,
+        },
     )
 
 
@@ -125,9 +134,7 @@ def delete_image(connection: sa.Connection, image_id: str) -> None:
 
 def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
     """See that no image of the folder has a name."""
-    taken = connection.scalar(
-        sa.select(images.c.id).where(images.c.folder_id == folder_id, images.c.name == name)
-    )
+    taken = connection.scalar(_FIND_NAME, {"folder_id": folder_id, "name": name})
     if taken is not None:
         raise AlreadyExistsError(
             f"Image with name {name} already exists",
@@ -136,17 +143,28 @@ def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None
         )
 
 
-def _to_image(row: sa.RowMapping) -> Image:
-    manifest = row["manifest"]
+def _to_image(row: Sequence[Any]) -> Image:
+    (
+        image_id,
+        folder_id,
+        name,
+        description,
+        labels,
+        status,
+        created_at,
+        storage_size,
+        min_disk_size,
+        manifest,
+    ) = row
     return Image(
-        id=row["id"],
-        folder_id=row["folder_id"],
-        name=row["name"],
-        description=row["description"],
-        labels=row["labels"],
-        status=ImageStatus(row["status"]),
-        created_at=row["created_at"],
-        storage_size=row["storage_size"],
-        min_disk_size=row["min_disk_size"],
+        id=image_id,
+        folder_id=folder_id,
+        name=name,
+        description=description,
+        labels=labels,
+        status=ImageStatus(status),
+        created_at=created_at,
+        storage_size=storage_size,
+        min_disk_size=min_disk_size,
         manifest=None if manifest is None else to_digest(manifest),
     )

@@ -21,6 +21,14 @@ from clouddesktop.model.operation import (
     Progress,
 )
 
+_GET = sa.select(operations).where(operations.c.id == sa.bindparam("operation_id"))
+_ADD = sa.insert(operations)
+_FIND_REQUEST = sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
+    idempotency_keys.c.subject == sa.bindparam("subject"),
+    idempotency_keys.c.key == sa.bindparam("key"),
+)
+_REMEMBER_REQUEST = sa.insert(idempotency_keys)
+
 
 class IdempotencyKeyReusedError(InvalidArgumentError):
     """The key was used before, for a request with other contents."""
@@ -34,9 +42,7 @@ def get_operation(connection: sa.Connection, operation_id: str) -> Operation:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(
-        sa.select(operations).where(operations.c.id == operation_id)
-    ).one_or_none()
+    row = connection.execute(_GET, {"operation_id": operation_id}).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Operation", operation_id)
     return _to_operation(row._mapping)
@@ -56,28 +62,29 @@ def add_operation(
     """
     origin = compute_image or ComputeImage(id="", folder_id="", source="", location="")
     connection.execute(
-        sa.insert(operations).values(
-            id=operation.id,
-            kind=str(operation.kind),
-            description=operation.description,
-            created_at=operation.created_at,
-            created_by=operation.created_by,
-            modified_at=operation.modified_at,
-            done=operation.done,
-            resource_id=operation.resource_id,
-            folder_id=operation.folder_id,
-            failure=None,
-            result=None if operation.result is None else dict(operation.result),
-            source=origin.source,
-            location=origin.location,
-            compute_image_id=origin.id,
-            compute_image_folder_id=origin.folder_id,
-            checksum=None if checksum is None else checksum.to_text(),
-            workflow_id=workflow_id,
-            epoch=0,
-            attempts=0,
+        _ADD,
+        {
+            "id": operation.id,
+            "kind": str(operation.kind),
+            "description": operation.description,
+            "created_at": operation.created_at,
+            "created_by": operation.created_by,
+            "modified_at": operation.modified_at,
+            "done": operation.done,
+            "resource_id": operation.resource_id,
+            "folder_id": operation.folder_id,
+            "failure": None,
+            "result": None if operation.result is None else dict(operation.result),
+            "source": origin.source,
+            "location": origin.location,
+            "compute_image_id": origin.id,
+            "compute_image_folder_id": origin.folder_id,
+            "checksum": None if checksum is None else checksum.to_text(),
+            "workflow_id": workflow_id,
+            "epoch": 0,
+            "attempts": 0,
             **operation.progress.to_record(),
-        )
+        },
     )
 
 
@@ -123,9 +130,7 @@ def find_earlier_operation(
     if idempotency is None:
         return None
     row = connection.execute(
-        sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
-            idempotency_keys.c.subject == subject_id, idempotency_keys.c.key == idempotency.key
-        )
+        _FIND_REQUEST, {"subject": subject_id, "key": idempotency.key}
     ).one_or_none()
     if row is None:
         return None
@@ -144,13 +149,14 @@ def remember_request(
     """Keep the key of the request that started an operation; does nothing without one."""
     if idempotency is not None:
         connection.execute(
-            sa.insert(idempotency_keys).values(
-                subject=operation.created_by,
-                key=idempotency.key,
-                request_digest=idempotency.request_digest,
-                operation_id=operation.id,
-                created_at=operation.created_at,
-            )
+            _REMEMBER_REQUEST,
+            {
+                "subject": operation.created_by,
+                "key": idempotency.key,
+                "request_digest": idempotency.request_digest,
+                "operation_id": operation.id,
+                "created_at": operation.created_at,
+            },
         )
 
 
