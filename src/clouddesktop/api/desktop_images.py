@@ -97,7 +97,7 @@ class DesktopImageServicer:
         return self._operations.pack(operation)
 
     async def get(self, request: GetDesktopImageRequest, call: Call) -> DesktopImage:
-        image, verified_at = await self._database.aread(_get_with_verification, request.image_id)
+        image, verified_at = self._database.read_nowait(_get_with_verification, request.image_id)
         call.caller.require(Permission.IMAGES_GET, Resource.of_image(image.id, image.folder_id))
         if verified_at is not None:
             call.trailing[VERIFIED_AT_KEY] = verified_at.isoformat().replace("+00:00", "Z")

@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from clouddesktop.catalog.group_commit import GroupWriter
 from clouddesktop.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -55,8 +56,9 @@ class Database:
     """Runs queries (functions that take a connection first), each in a transaction of its own.
 
     `read` and `write` wait, so call them from threads; `aread` and `awrite` do that for a
-    coroutine. A query that raises leaves no trace. Writers take the database's one write lock at
-    their start, so that what they read is still true when they commit.
+    coroutine, and `read_nowait` reads a few rows without a thread. A query that raises leaves no
+    trace. Writers run one after the other, with the database's one write lock, so that what they
+    read is still true when they commit; group_commit.py tells how.
     """
 
     def __init__(self, url: str) -> None:
@@ -64,6 +66,7 @@ class Database:
         self.url = _checked(url)
         self._engine = sa.create_engine(self.url, pool_size=8, max_overflow=32)
         sa.event.listen(self._engine, "connect", _prepare_connection)
+        self._writer = GroupWriter(self._engine)
 
     def read(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one query on a snapshot."""
@@ -75,24 +78,28 @@ class Database:
                 connection.rollback()
 
     def write(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run one query and commit; durable when this returns."""
-        with _translated(), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                result = query(connection, *args, **kwargs)
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
+        """Run one query and commit, with others that wait; durable when this returns."""
+        with _translated():
+            result: R = self._writer.submit(lambda each: query(each, *args, **kwargs)).result()
             return result
+
+    def read_nowait(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do as `read`, for queries that find a few rows by their keys: also from an event loop.
+
+        Readers wait for no writer, and the way to a thread and back takes as long as five of them.
+        """
+        return self.read(query, *args, **kwargs)
 
     async def aread(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do as `read`, in a worker thread."""
         return await asyncio.to_thread(lambda: self.read(query, *args, **kwargs))
 
     async def awrite(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do as `write`, in a worker thread; a cancelled caller may find the write done."""
-        return await asyncio.to_thread(lambda: self.write(query, *args, **kwargs))
+        """Do as `write`; a cancelled caller may find the write done."""
+        with _translated():
+            future = self._writer.submit(lambda each: query(each, *args, **kwargs))
+            result: R = await asyncio.wrap_future(future)
+            return result
 
     def migrate(self) -> None:
         """Bring the tables to this version's form; does nothing when they have it.
@@ -114,7 +121,8 @@ class Database:
             connection.commit()
 
     def close(self) -> None:
-        """Let go of every connection; may be called twice."""
+        """Finish the writes that wait, and let go of every connection; may be called twice."""
+        self._writer.close()
         self._engine.dispose()
 
 

@@ -1,0 +1,134 @@
+"""Group commit: writes that wait at the same time share one transaction, and one sync of the disk.
+
+    BEGIN IMMEDIATE | SAVEPOINT, query, RELEASE | SAVEPOINT, query, RELEASE | ... | COMMIT, synced
+                                                                                     then all return
+
+A query that raises is undone to its own savepoint: its caller alone hears of it, and the others
+commit. A commit that fails fails for the whole group, and leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import sqlalchemy as sa
+
+_MOST_IN_GROUP = 64
+"""Bounds how long the first of a group waits for the last, and others for the write lock."""
+
+
+class GroupWriter:
+    """Runs writes in a thread of its own, which starts with the first one."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._waiting: SimpleQueue[_Write | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, query: Callable[[sa.Connection], Any]) -> Future[Any]:
+        """Have a query run and committed; the result is there once that is durable.
+
+        A query whose future is cancelled before its turn is not run.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("A write inside a write would wait for itself.")
+        write = _Write(query)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="catalogue", daemon=True)
+                self._thread.start()
+            self._waiting.put(write)
+        return write.future
+
+    def close(self) -> None:
+        """Finish what waits, and end the thread; a later write starts another one."""
+        with self._lock:
+            if self._thread is not None:
+                self._waiting.put(None)
+                self._thread.join()
+                self._thread = None
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            if first.begin():
+                self._commit_group(first)
+
+    def _commit_group(self, first: _Write) -> None:
+        group = [first]
+        try:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                first.run(connection)
+                for write in self._take_others():
+                    group.append(write)
+                    write.run(connection)
+                connection.commit()
+        except BaseException as error:  # noqa: BLE001  (each caller raises it)
+            for write in group:
+                write.fail(error)
+        else:
+            for write in group:
+                write.succeed()
+
+    def _take_others(self) -> Iterator[_Write]:
+        for _ in range(_MOST_IN_GROUP - 1):
+            try:
+                write = self._waiting.get_nowait()
+            except Empty:
+                return
+            if write is None:
+                self._waiting.put(None)  # for _work, which ends by it
+                return
+            if write.begin():
+                yield write
+
+
+class _Write:
+    """A query and what comes of it."""
+
+    def __init__(self, query: Callable[[sa.Connection], Any]) -> None:
+        self.future: Future[Any] = Future()
+        self._query = query
+        self._context = contextvars.copy_context()  # what the caller logs by
+        self._result: Any = None
+
+    def begin(self) -> bool:
+        """Tell whether it is still to be run; from then on its future cannot be cancelled."""
+        return self.future.set_running_or_notify_cancel()
+
+    def run(self, connection: sa.Connection) -> None:
+        """Run in a savepoint. What the query raises goes to its caller, at once.
+
+        Raises:
+            BaseException: what the query raised, when SQLite undid the whole transaction by it, as
+                it does when the disk is full.
+        """
+        connection.exec_driver_sql("SAVEPOINT query")
+        try:
+            self._result = self._context.run(self._query, connection)
+        except BaseException as error:
+            self.future.set_exception(error)
+            if not _is_in_transaction(connection):
+                raise
+            connection.exec_driver_sql("ROLLBACK TO query")
+        connection.exec_driver_sql("RELEASE query")
+
+    def succeed(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self._result)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def _is_in_transaction(connection: sa.Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    in_transaction: bool = driver.in_transaction
+    return in_transaction
