@@ -1,4 +1,4 @@
-"""The HTTP side: an image's bytes, and where its data lies. The API as REST comes later.
+"""The HTTP side: an image's bytes, and where its data lies; all other paths are REST's (rest.py).
 
 GET /delivery/v1/images/{image_id}/extents   {"size": "…", "chunk_size": "…",
                                              "extents": [{"offset": "…", "length": "…"}, …]}
@@ -21,12 +21,12 @@ from typing import ParamSpec, TypeVar
 import structlog
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.byte_ranges import ByteRange, find_range
@@ -38,7 +38,6 @@ from clouddesktop.errors import (
     FieldViolation,
     InvalidArgumentError,
     ResourceExhaustedError,
-    UnimplementedError,
 )
 from clouddesktop.model.manifest import Extent
 
@@ -52,6 +51,7 @@ _EXTENTS_AT_ONCE = 1000
 _READERS = 4
 """Threads that read for all requests together, apart from those that the API's calls need."""
 
+_LEAST_PACKED_BYTES = 1000
 _BYTES = "application/octet-stream"
 
 P = ParamSpec("P")
@@ -65,9 +65,12 @@ class TooManyDownloadsError(ResourceExhaustedError):
 
 
 def build_http_app(
-    *, exports: Exports, callers: Callers, further: Iterable[Route] = ()
+    *, exports: Exports, callers: Callers, further: Iterable[Route] = (), rest: ASGIApp
 ) -> Starlette:
-    """Build the ASGI application with `further` routes; its threads end with the interpreter."""
+    """Build the ASGI application with `further` routes; its threads end with the interpreter.
+
+    What no route is for goes to `rest`.
+    """
     delivery = _Delivery(exports=exports, callers=callers)
     app = Starlette(
         routes=[
@@ -77,8 +80,8 @@ def build_http_app(
             Route("/delivery/v1/images/{image_id}/diff/{new_image_id}", delivery.get_diff),
             Route("/healthz", _get_health),
             *further,
+            Mount("/", app=GZipMiddleware(rest, minimum_size=_LEAST_PACKED_BYTES)),
         ],
-        exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(HttpEdge)],
     )
     app.router.redirect_slashes = False
@@ -233,13 +236,6 @@ def _read_body(reader: ImageReader, first: int, count: int) -> bytes:
 
 async def _get_health(_request: Request) -> Response:
     return JSONResponse({"status": "SERVING"})
-
-
-async def _refuse(request: Request, _error: Exception) -> Response:
-    raise UnimplementedError(
-        f"REST is not served yet: {request.method} {request.url.path[:200]} is unknown.",
-        remedy="Use the gRPC API.",
-    )
 
 
 def _get_number(query: QueryParams, name: str) -> int:

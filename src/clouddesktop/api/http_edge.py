@@ -16,10 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clouddesktop.api.byte_ranges import RangeNotSatisfiableError
 from clouddesktop.api.request_ids import client_ids, new_request_id, new_trace_id
+from clouddesktop.api.rest_bindings import VerbNotAllowedError
 from clouddesktop.api.status import HTTP_CODES, to_status
 from clouddesktop.errors import CloudDesktopError, Code, Failure
 
-_RANGE_NOT_SATISFIABLE = 416
+_BETTER_STATUSES = {"content-range": 416, "allow": 405}
+"""By what goes with them: HTTP is more exact than the codes of gRPC."""
+
 _SEND_SECONDS = 60
 """How long a reader may take nothing at all before it is given up."""
 
@@ -41,6 +44,7 @@ class HttpEdge:
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send)
+        scope["ids"] = {"request_id": request.id, "trace_id": request.trace_id}
         # A pipelined request inherits the context of the one before.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)
@@ -66,7 +70,7 @@ class _Request:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.id = new_request_id()
         self.status = 0
-        self._trace_id = new_trace_id()
+        self.trace_id = new_trace_id()
         self._scope = scope
         self._send = send
         self._start = time.perf_counter()
@@ -76,7 +80,7 @@ class _Request:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
-            headers["x-server-trace-id"] = self._trace_id
+            headers["x-server-trace-id"] = self.trace_id
         async with asyncio.timeout(_SEND_SECONDS):
             await self._send(message)
 
@@ -85,8 +89,8 @@ class _Request:
         if self.status:
             return
         status = HTTP_CODES[failure.code]
-        if "content-range" in headers:
-            status = _RANGE_NOT_SATISFIABLE
+        for header, better in _BETTER_STATUSES.items():
+            status = better if header in headers else status
         body = MessageToDict(to_status(failure, self.id))
         response = JSONResponse(body, status_code=status, headers=headers)
         await response(self._scope, receive, self.send)
@@ -111,6 +115,8 @@ def _headers_of(error: CloudDesktopError) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
     if isinstance(error, RangeNotSatisfiableError):
         return {"content-range": f"bytes */{error.facts['size']}"}
+    if isinstance(error, VerbNotAllowedError):
+        return {"allow": error.facts["allow"]}
     retry_after_seconds = error.failure.retry_after_seconds
     if retry_after_seconds is not None:
         return {"retry-after": str(max(round(retry_after_seconds), 1))}

@@ -8,7 +8,11 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2
+from yandex.cloud.clouddesktop.v1 import (
+    desktop_group_service_pb2,
+    desktop_image_service_pb2,
+    desktop_service_pb2,
+)
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2, role_service_pb2
 from yandex.cloud.operation import operation_service_pb2
@@ -26,6 +30,12 @@ from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.parts import ApiParts
 from clouddesktop.api.roles import RoleServicer
 from clouddesktop.model.access import Resource
+
+NOT_SERVED: tuple[ServiceDescriptor, ...] = (
+    desktop_group_service_pb2.DESCRIPTOR.services_by_name["DesktopGroupService"],
+    desktop_service_pb2.DESCRIPTOR.services_by_name["DesktopService"],
+)
+"""Services of the Cloud Desktop API that this server knows and does not serve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

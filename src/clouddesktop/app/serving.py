@@ -17,8 +17,10 @@ import uvloop
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.rest import RestApp
 from clouddesktop.api.served import build_api
 from clouddesktop.api.server import GrpcServer
+from clouddesktop.api.services import NOT_SERVED
 from clouddesktop.api.store_http import store_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
@@ -99,11 +101,13 @@ class _Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        api = build_api(self._api_parts())
         callers = Callers(tokens=self._parts.tokens, access=self._parts.access)
         http = HttpServer(
             build_http_app(
                 exports=self._parts.exports,
                 callers=callers,
+                rest=RestApp(api, NOT_SERVED),
                 further=store_routes(
                     database=self._parts.database,
                     keeper=self._parts.keeping.keeper,
@@ -115,12 +119,12 @@ class _Server:
             listener=self._http_address.listen(),
             tls=self._tls,
         )
-        api = GrpcServer(
+        grpc_server = GrpcServer(
             address=str(self._grpc_address),
             credentials=None if self._tls is None else _credentials(self._tls),
-            api=build_api(self._api_parts()),
+            api=api,
         )
-        grpc_port = await api.start()
+        grpc_port = await grpc_server.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(http.run())
             upkeep = group.create_task(self._keep_up())
@@ -134,7 +138,7 @@ class _Server:
             self._parts.keeping.keeper.close(timeout_seconds=0)
             self._parts.spool.close()
             http.stop()
-            await api.stop(_GRACE_SECONDS)
+            await grpc_server.stop(_GRACE_SECONDS)
 
     def _api_parts(self) -> ApiParts:
         return ApiParts(

@@ -20,13 +20,14 @@ import uvicorn
 from clouddesktop.api import http, http_edge
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
+from clouddesktop.api.rest import RestApp
 from clouddesktop.delivery.export import Exports, ImageNotReadyError
 from clouddesktop.errors import DataLossError, NotFoundError, UnavailableError
 from clouddesktop.iam.access import Access, Caller
 from clouddesktop.ids import Digest
 from clouddesktop.model.frame import Frame, parse_frames
 from clouddesktop.model.manifest import Extent
-from unit.api.serving import make_database, make_tokens
+from unit.api.serving import FakeCopies, make_api, make_database, make_tokens
 from unit.iam.signing import sign
 
 DISK = bytes(range(256)) * 41 + b"end"
@@ -110,8 +111,10 @@ class _QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def running(exports: FakeExports, folder: Path) -> AsyncIterator[str]:
-    callers = Callers(tokens=make_tokens(), access=Access(database=make_database(folder)))
-    app = build_http_app(exports=cast("Exports", exports), callers=callers)
+    tokens, database = make_tokens(), make_database(folder)
+    callers = Callers(tokens=tokens, access=Access(database=database))
+    api = make_api(database=database, copies=FakeCopies(), tokens=tokens)
+    app = build_http_app(exports=cast("Exports", exports), callers=callers, rest=RestApp(api))
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)
     server = _QuietServer(config)
     config.load()
@@ -358,19 +361,16 @@ async def test_a_slow_reader_keeps_nobody_else_waiting(site: Site) -> None:
     ("method", "path"),
     [
         ("GET", "/"),
-        ("GET", "/cloud-desktop/v1/images"),
-        ("POST", "/cloud-desktop/v1/images:copy"),
-        ("PATCH", "/cloud-desktop/v1/images/e3v"),
+        ("GET", "/cloud-desktop/v2/images"),
         ("DELETE", "/delivery/v1/images/e3v/disk"),
-        ("OPTIONS", "/operations/e3o"),
         ("GET", "/delivery/v1/images/e3v/disk/"),
     ],
 )
-async def test_the_rest_is_not_served_yet(site: Site, method: str, path: str) -> None:
-    """501 with a Status that says so."""
+async def test_what_is_at_no_path_is_not_found(site: Site, method: str, path: str) -> None:
+    """404 with a Status that says so."""
     response = await site.client.request(method, path)
-    body = check_status(response, http_status=501, code=12, reason="UNIMPLEMENTED")
-    assert "REST is not served yet" in body["message"]
+    body = check_status(response, http_status=404, code=5, reason="ROUTE_NOT_FOUND")
+    assert f"{method} {path}" in body["message"]
 
 
 async def test_health_needs_no_token(site: Site) -> None:
@@ -415,4 +415,4 @@ async def test_an_unknown_method_gets_its_status(site: Site) -> None:
     """Whatever it is called."""
     for method in ("TRACE", "FOO"):
         response = await site.client.request(method, "/healthz")
-        check_status(response, http_status=501, code=12, reason="UNIMPLEMENTED")
+        check_status(response, http_status=404, code=5, reason="ROUTE_NOT_FOUND")
