@@ -25,6 +25,15 @@ class _Limit:
     high: Number
     text: str
 
+    @property
+    def range(self) -> tuple[Number | None, Number | None]:
+        return {
+            "<=": (None, self.low),
+            "<": (None, self.low - 1),
+            ">=": (self.low, None),
+            ">": (self.low + 1, None),
+        }.get(self.sign, (self.low, self.high))
+
     def admits(self, number: Number) -> bool:
         match self.sign:
             case "<=":
@@ -53,6 +62,13 @@ class Bounds:
         """
         self._limits = tuple(_parse(each) for each in rule.split(","))
         self.demand = "must be " + " or ".join(each.text for each in self._limits)
+
+    @property
+    def range(self) -> tuple[Number | None, Number | None]:
+        """The least and the greatest whole number that are inside; None where there is no end."""
+        if len(self._limits) != 1:
+            return None, None
+        return self._limits[0].range
 
     def admit(self, number: Number) -> bool:
         return any(each.admits(number) for each in self._limits)

@@ -15,23 +15,26 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
 import structlog
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.byte_ranges import ByteRange, find_range
 from clouddesktop.api.diffs import diff_to_json
 from clouddesktop.api.http_edge import HttpEdge
+from clouddesktop.api.rest_bindings import VerbNotAllowedError
 from clouddesktop.delivery.diff import Comparison
 from clouddesktop.delivery.export import Exports, ImageReader
 from clouddesktop.errors import (
@@ -80,11 +83,12 @@ def build_http_app(
             Route("/delivery/v1/images/{image_id}/diff/{new_image_id}", delivery.get_diff),
             Route("/healthz", _get_health),
             *further,
-            Mount("/", app=GZipMiddleware(rest, minimum_size=_LEAST_PACKED_BYTES)),
         ],
+        exception_handlers={HTTPException: _refuse},
         middleware=[Middleware(HttpEdge)],
     )
     app.router.redirect_slashes = False
+    app.router.default = GZipMiddleware(rest, minimum_size=_LEAST_PACKED_BYTES)
     return app
 
 
@@ -236,6 +240,18 @@ def _read_body(reader: ImageReader, first: int, count: int) -> bytes:
 
 async def _get_health(_request: Request) -> Response:
     return JSONResponse({"status": "SERVING"})
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Word what Starlette refuses: a verb that a path does not take."""
+    if not isinstance(error, HTTPException) or error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        raise error
+    allow = (error.headers or {}).get("Allow", "")
+    raise VerbNotAllowedError(
+        f"{request.url.path[:200]} does not take {request.method}.",
+        remedy=f"It takes {allow}.",
+        facts={"allow": allow},
+    )
 
 
 def _get_number(query: QueryParams, name: str) -> int:

@@ -7,6 +7,7 @@ Errors leave for the edge of the HTTP side (http_edge.py), which words them as g
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -27,7 +28,8 @@ from clouddesktop.errors import FieldViolation, InvalidArgumentError, ResourceEx
 _MOST_BODY_BYTES = 1 << 20
 """Packed or unpacked: as much as gRPC takes in a message."""
 
-_MOST_SECONDS = 3600.0
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,4}")
+MOST_SECONDS = 3600
 TIMEOUT_HEADER = "x-server-timeout"
 """Seconds that the client will wait: REST has no other word for a deadline."""
 
@@ -86,19 +88,11 @@ def _seconds_left(request: Request) -> float | None:
     text = request.headers.get(TIMEOUT_HEADER)
     if text is None:
         return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= _MOST_SECONDS:
-        raise InvalidArgumentError.of_fields(
-            [
-                FieldViolation(
-                    field=TIMEOUT_HEADER, description=f"Value must be 0 to {_MOST_SECONDS:.0f}"
-                )
-            ]
-        )
-    return seconds
+    if not _WHOLE_SECONDS.fullmatch(text) or not 1 <= int(text) <= MOST_SECONDS:
+        description = f"Value must be a whole number from 1 to {MOST_SECONDS}"
+        violation = FieldViolation(field=TIMEOUT_HEADER, description=description)
+        raise InvalidArgumentError.of_fields([violation])
+    return float(text)
 
 
 async def _read_body(request: Request) -> bytes:

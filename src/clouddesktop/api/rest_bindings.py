@@ -21,7 +21,7 @@ from clouddesktop.errors import NotFoundError, UnimplementedError
 
 _VERBS = ("get", "put", "post", "delete", "patch")
 _PART = re.compile(r"\{(?P<name>[\w.]+)(?:=(?P<inner>[^}]+))?\}|(?P<many>\*\*)|(?P<one>\*)")
-_SEGMENT, _SEGMENTS = r"[^/]+?", r".+?"
+_SEGMENT, _SEGMENTS = r"[^/:]+", r"[^:]+"  # a colon in an id is written %3A
 
 FURTHER: Mapping[str, tuple[http_pb2.HttpRule, ...]] = {
     # The descriptor binds it to GET, the API's design guide to POST.
@@ -68,14 +68,12 @@ class BindingTable:
     """Finds bindings by verb and path."""
 
     def __init__(self, services: Sequence[ServiceDescriptor]) -> None:
-        found = [
+        self.bindings = [
             binding
             for service in services
             for method in service.methods
             for binding in iter_bindings(method)
         ]
-        # `{id}` would take `x:cancel` for an id: paths with a verb of their own come first.
-        self.bindings = sorted(found, key=lambda each: ":" not in each.template)
 
     def find(self, verb: str, raw_path: str) -> tuple[Binding, Mapping[str, str]]:
         """Find the binding of a request, and the values of its variables, decoded.

@@ -47,6 +47,11 @@ class Api:
             method.path: self._served(method) for each in services for method in each.methods
         }
 
+    @property
+    def methods(self) -> list[Method]:
+        """Every method that is served."""
+        return [method for each in self.services for method in each.methods]
+
     def find(self, path: str) -> ServedMethod:
         """Find the method at `/<service>/<method>`; one that is not served says so when called."""
         served = self._methods.get(path)

@@ -13,12 +13,15 @@ from pathlib import Path
 import grpc
 import structlog
 import uvloop
+from starlette.types import ASGIApp
 
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
+from clouddesktop.api.openapi import build_openapi
 from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.reference_page import reference_routes
 from clouddesktop.api.rest import RestApp
-from clouddesktop.api.served import build_api
+from clouddesktop.api.served import Api, build_api
 from clouddesktop.api.server import GrpcServer
 from clouddesktop.api.services import NOT_SERVED
 from clouddesktop.api.store_http import store_routes
@@ -102,22 +105,8 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         api = build_api(self._api_parts())
-        callers = Callers(tokens=self._parts.tokens, access=self._parts.access)
         http = HttpServer(
-            build_http_app(
-                exports=self._parts.exports,
-                callers=callers,
-                rest=RestApp(api, NOT_SERVED),
-                further=store_routes(
-                    database=self._parts.database,
-                    keeper=self._parts.keeping.keeper,
-                    meter=self._parts.keeping.meter,
-                    callers=callers,
-                    cloud_id=self._parts.default_folder.cloud_id,
-                ),
-            ),
-            listener=self._http_address.listen(),
-            tls=self._tls,
+            self._build_http(api), listener=self._http_address.listen(), tls=self._tls
         )
         grpc_server = GrpcServer(
             address=str(self._grpc_address),
@@ -139,6 +128,24 @@ class _Server:
             self._parts.spool.close()
             http.stop()
             await grpc_server.stop(_GRACE_SECONDS)
+
+    def _build_http(self, api: Api) -> ASGIApp:
+        rest = RestApp(api, NOT_SERVED)
+        callers = Callers(tokens=self._parts.tokens, access=self._parts.access)
+        store = store_routes(
+            database=self._parts.database,
+            keeper=self._parts.keeping.keeper,
+            meter=self._parts.keeping.meter,
+            callers=callers,
+            cloud_id=self._parts.default_folder.cloud_id,
+        )
+        reference = reference_routes(build_openapi(rest.table.bindings, api.methods))
+        return build_http_app(
+            exports=self._parts.exports,
+            callers=callers,
+            rest=rest,
+            further=[*store, *reference],
+        )
 
     def _api_parts(self) -> ApiParts:
         return ApiParts(
