@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,19 +21,22 @@ from clouddesktop.api.filters import parse_filter
 from clouddesktop.api.idempotency import idempotency_of
 from clouddesktop.api.masks import masked
 from clouddesktop.api.messages import image_to_message
+from clouddesktop.api.orders import parse_order
 from clouddesktop.api.packing import OperationPacker
-from clouddesktop.api.paging import make_page_token, page_size_of, read_page_token
+from clouddesktop.api.page_tokens import PageTokens
+from clouddesktop.api.paging import page_size_of
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
-from clouddesktop.catalog.images import find_verified_at, get_image, list_images
+from clouddesktop.catalog.image_lists import list_images
+from clouddesktop.catalog.images import find_verified_at, get_image
 from clouddesktop.copying.start import CopyRequest, CopyStarter
-from clouddesktop.errors import FieldViolation, InvalidArgumentError, UnimplementedError
+from clouddesktop.errors import FieldViolation, InvalidArgumentError
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image, ImageChanges
-from clouddesktop.model.listing import NameCondition
+from clouddesktop.model.listing import Position
 from clouddesktop.model.roles import Permission
 
 VERIFIED_AT_KEY = "x-image-verified-at"
@@ -65,6 +67,7 @@ class DesktopImageServicer:
         self._deletions = deletions
         self._updates = updates
         self._operations = operations
+        self._page_tokens = PageTokens(database=database)
 
     async def copy(self, request: CopyDesktopImageRequest, call: Call) -> Operation:
         operation = await self._copies.start(
@@ -106,14 +109,8 @@ class DesktopImageServicer:
     async def list_page(
         self, request: ListDesktopImagesRequest, call: Call
     ) -> ListDesktopImagesResponse:
-        if request.order_by:
-            raise UnimplementedError(
-                "The field order_by is not served yet.",
-                remedy="Leave it out: images come in the order of their ids.",
-                facts={"field": "order_by"},
-            )
-        conditions = parse_filter(request.filter)
-        after = read_page_token(request, request.page_token)
+        conditions, order = parse_filter(request.filter), parse_order(request.order_by)
+        raw = await self._page_tokens.read(request, request.page_token)
         page_size = page_size_of(request.page_size)
         call.caller.require(Permission.IMAGES_LIST, Resource.of_folder(request.folder_id))
         # One more than asked for tells whether there is a next page.
@@ -121,34 +118,29 @@ class DesktopImageServicer:
             _list_in_folder,
             request.folder_id,
             page_size=page_size + 1,
-            after=after,
+            after=None if raw is None else Position.from_bytes(raw, order),
             conditions=conditions,
+            order=order,
         )
-        return _to_page(request, images, page_size=page_size)
+        page = _to_page(images, page_size=page_size)
+        if len(page.desktop_images) < len(images):
+            last = images[len(page.desktop_images) - 1]
+            position = Position.of_image(last, order).to_bytes()
+            page.next_page_token = await self._page_tokens.make(request, position)
+        return page
 
 
 def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datetime | None]:
     return get_image(connection, image_id), find_verified_at(connection, image_id)
 
 
-def _list_in_folder(
-    connection: Any,
-    folder_id: str,
-    *,
-    page_size: int,
-    after: str | None,
-    conditions: Sequence[NameCondition],
-) -> list[Image]:
+def _list_in_folder(connection: Any, /, folder_id: str, **options: Any) -> list[Image]:
     """Tell an empty folder from one that does not exist, in one transaction."""
     get_folder(connection, folder_id)
-    return list_images(
-        connection, folder_id=folder_id, page_size=page_size, after=after, conditions=conditions
-    )
+    return list_images(connection, folder_id=folder_id, **options)
 
 
-def _to_page(
-    request: ListDesktopImagesRequest, images: list[Image], *, page_size: int
-) -> ListDesktopImagesResponse:
+def _to_page(images: list[Image], *, page_size: int) -> ListDesktopImagesResponse:
     page = ListDesktopImagesResponse()
     page_bytes = 0
     for image in images[:page_size]:
@@ -157,8 +149,6 @@ def _to_page(
         if page.desktop_images and page_bytes > _MOST_PAGE_BYTES:
             break
         page.desktop_images.append(message)
-    if len(page.desktop_images) < len(images):
-        page.next_page_token = make_page_token(request, last_id=page.desktop_images[-1].id)
     return page
 
 

@@ -21,7 +21,8 @@ Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 100
 _CHECKSUM_SIZE = 12
-_OWN_FIELDS = ("page_size", "page_token")
+OWN_FIELDS = ("page_size", "page_token")
+"""The fields of a list's request that its token is not bound to."""
 
 
 def page_size_of(request_size: int) -> int:
@@ -49,12 +50,16 @@ def read_page_token(request: Message, token: str) -> str | None:
     except ValueError:
         checksum, raw, last_id = b"", b"", ""
     if not last_id or checksum != _checksum(request, raw):
-        violation = FieldViolation(
-            field="page_token",
-            description="Value must be the next_page_token of the same request's previous page",
-        )
-        raise InvalidArgumentError.of_fields([violation])
+        raise bad_token()
     return last_id
+
+
+def bad_token(
+    description: str = "Value must be the next_page_token of the same request's previous page",
+) -> InvalidArgumentError:
+    """Make the error for a token that is not taken."""
+    violation = FieldViolation(field="page_token", description=description)
+    return InvalidArgumentError.of_fields([violation])
 
 
 def page_of(
@@ -78,7 +83,7 @@ def page_of(
 def _checksum(request: Message, last_id: bytes) -> bytes:
     bound = type(request)()
     bound.CopyFrom(request)
-    for field in _OWN_FIELDS:
+    for field in OWN_FIELDS:
         bound.ClearField(field)
     digest = hashlib.blake2b(digest_size=_CHECKSUM_SIZE)
     for part in (

@@ -13,9 +13,8 @@ from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.errors import AlreadyExistsError, NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.image import Image, ImageChanges, ImageStatus
-from clouddesktop.model.listing import NameCondition
 
-_COLUMNS = (
+IMAGE_COLUMNS = (
     images.c.id,
     images.c.folder_id,
     images.c.name,
@@ -30,7 +29,7 @@ _COLUMNS = (
 
 # Made once, as every statement of the calls that are made most: making one takes longer than
 # running it.
-_GET = sa.select(*_COLUMNS).where(images.c.id == sa.bindparam("image_id"))
+_GET = sa.select(*IMAGE_COLUMNS).where(images.c.id == sa.bindparam("image_id"))
 _FIND_VERIFIED_AT = (
     sa.select(manifests.c.verified_at)
     .join(images, images.c.manifest == manifests.c.digest)
@@ -51,34 +50,12 @@ def get_image(connection: sa.Connection, image_id: str) -> Image:
     row = connection.execute(_GET, {"image_id": image_id}).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Image", image_id)
-    return _to_image(row)
+    return to_image(row)
 
 
 def find_verified_at(connection: sa.Connection, image_id: str) -> datetime | None:
     """Tell when all of an image was last found right; None: never so far."""
     return connection.scalar(_FIND_VERIFIED_AT, {"image_id": image_id})
-
-
-def list_images(
-    connection: sa.Connection,
-    *,
-    folder_id: str,
-    page_size: int,
-    after: str | None = None,
-    conditions: Sequence[NameCondition] = (),
-) -> list[Image]:
-    """List the folder's images that meet all conditions, by id.
-
-    At most `page_size` of those whose id comes after `after`.
-    """
-    query = sa.select(*_COLUMNS).where(images.c.folder_id == folder_id)
-    for each in conditions:
-        is_named = images.c.name.in_(list(each.names))
-        query = query.where(sa.not_(is_named) if each.is_negated else is_named)
-    if after is not None:
-        query = query.where(images.c.id > after)
-    rows = connection.execute(query.order_by(images.c.id).limit(page_size))
-    return [_to_image(row) for row in rows]
 
 
 def add_image(connection: sa.Connection, image: Image) -> None:
@@ -143,7 +120,7 @@ def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None
         )
 
 
-def _to_image(row: Sequence[Any]) -> Image:
+def to_image(row: Sequence[Any]) -> Image:
     (
         image_id,
         folder_id,

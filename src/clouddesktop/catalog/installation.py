@@ -9,6 +9,9 @@ from clouddesktop.catalog.tables import installation
 STORE_ID = "store_id"
 """The id of the store whose chunks the index knows."""
 
+PAGE_KEY = "page_key"
+"""The key of page tokens' checksums, as hexadecimal digits."""
+
 
 def settle_fact(connection: sa.Connection, name: str, value: str) -> str:
     """Give a fact's value; `value` becomes it when it had none."""

@@ -41,6 +41,12 @@ def _id(name: str = "id", *args: sa.ForeignKey, primary_key: bool = False) -> sa
     return sa.Column(name, sa.String(50), *args, primary_key=primary_key, nullable=False)
 
 
+def _ordered(text: sa.String) -> sa.String:
+    """Compare a text's characters by their numbers on every engine, as SQLite does by itself."""
+    collated = type(text)(length=text.length, collation="C")
+    return text.with_variant(collated, "postgresql")
+
+
 installation = sa.Table(  # facts about the installation as a whole
     "installation",
     metadata,
@@ -113,9 +119,9 @@ manifests = sa.Table(  # sealed contents; a manifest's blob is in the store unde
 images = sa.Table(
     "images",
     metadata,
-    _id(primary_key=True),
+    sa.Column("id", _ordered(sa.String(50)), primary_key=True, nullable=False),
     _id("folder_id", sa.ForeignKey("folders.id")),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name", _ordered(sa.Text()), nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("status", sa.SmallInteger, nullable=False),  # ImageStatus
@@ -123,9 +129,19 @@ images = sa.Table(
     sa.Column("storage_size", sa.BigInteger, nullable=False),
     sa.Column("min_disk_size", sa.BigInteger, nullable=False),
     sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest")),
-    sa.UniqueConstraint("folder_id", "name"),
+    sa.UniqueConstraint("folder_id", "name"),  # lists by name use it, too
     sa.Index(None, "folder_id", "id"),
+    sa.Index(None, "folder_id", "created_at", "id"),
+    sa.Index(None, "folder_id", "status", "id"),
     sa.Index(None, "manifest"),
+)
+
+page_positions = sa.Table(  # where pages ended, if that is too long for their tokens
+    "page_positions",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("position", sa.LargeBinary, nullable=False),  # Position.to_bytes()
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
 operations = sa.Table(

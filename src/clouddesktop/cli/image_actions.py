@@ -141,14 +141,16 @@ def update(
     print_image(run_session(options, work), options.style)
 
 
-def list_(options: Globals, *, limit: int) -> None:
+def list_(options: Globals, *, condition: str, order_by: str, page_size: int, limit: int) -> None:
     async def work(connection: Connection) -> list[DesktopImage]:
         images: list[DesktopImage] = []
-        async for image in connection.iter_images():
+        async for image in connection.iter_images(
+            condition=condition, order_by=order_by, page_size=min(page_size, limit)
+        ):
             images.append(image)
             if len(images) == limit:
                 break
-        return sorted(images, key=lambda each: each.name)
+        return images
 
     print_images(run_session(options, work), options.style)
 

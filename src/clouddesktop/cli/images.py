@@ -94,6 +94,15 @@ def get(
 def list_(
     context: typer.Context,
     *,
+    condition: Annotated[
+        str, typer.Option("--filter", help='Which to show, such as \'name IN ("a", "b")\'.')
+    ] = "",
+    order_by: Annotated[
+        str, typer.Option(help="Their order: name, created_at or status, each with asc or desc.")
+    ] = "name",
+    page_size: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many to ask for at once.")
+    ] = 1000,
     limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 1000,
     style: StyleOption = None,
     profile: ProfileOption = None,
@@ -107,6 +116,9 @@ def list_(
         _globals(context).overridden_by(
             style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
         ),
+        condition=condition,
+        order_by=order_by,
+        page_size=page_size,
         limit=limit,
     )
 

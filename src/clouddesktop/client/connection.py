@@ -221,14 +221,23 @@ class Connection:
         )
 
     async def iter_images(
-        self, *, folder_id: str = "", condition: str = ""
+        self,
+        *,
+        folder_id: str = "",
+        condition: str = "",
+        order_by: str = "",
+        page_size: int = _PAGE_SIZE,
     ) -> AsyncIterator[DesktopImage]:
         """Walk over the images of a folder, page by page.
 
-        `condition` narrows them down in the API's language of filters, such as `name="golden"`.
+        `condition` narrows them down in the API's language of filters, such as `name="golden"`;
+        `order_by` sorts them, such as `created_at desc`.
         """
         request = ListDesktopImagesRequest(
-            folder_id=folder_id or self.profile.folder_id, page_size=_PAGE_SIZE, filter=condition
+            folder_id=folder_id or self.profile.folder_id,
+            page_size=page_size,
+            filter=condition,
+            order_by=order_by,
         )
         while True:
             with translated_errors(self.profile.endpoint):

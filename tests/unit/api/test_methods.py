@@ -192,12 +192,12 @@ async def test_a_token_that_is_not_ours_is_an_invalid_argument(served: Served, t
     assert (error.details() or "").startswith("Validation error:\npage_token: ")
 
 
-async def test_fields_that_are_not_served_yet_are_named(served: Served) -> None:
-    """UNIMPLEMENTED, not a list in another order than was asked for."""
-    request = ListDesktopImagesRequest(folder_id=FOLDER_ID, order_by="name")
+async def test_an_order_that_is_not_understood_is_an_invalid_argument(served: Served) -> None:
+    """Named as the violation of its field."""
+    request = ListDesktopImagesRequest(folder_id=FOLDER_ID, order_by="size")
     error = await failing(served.call(served.images.List, request))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "order_by" in (error.details() or "")
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (error.details() or "").startswith("Validation error:\norder_by: images cannot be")
 
 
 async def test_a_filter_that_is_not_understood_is_an_invalid_argument(served: Served) -> None:

@@ -161,10 +161,10 @@ def test_get_of_nothing_says_what_there_is(profile_file: Path, run: Run) -> None
 
 
 def test_list_draws_a_table(api: ScriptedApi, profile_file: Path, run: Run) -> None:
-    """By name, with sizes once known; names steer no terminal, and wide ones stay in line."""
+    """As they come, with sizes once known; names steer no terminal, and wide ones stay in line."""
     status = DesktopImage.Status.CREATING
     new = an_image(id="e3vnew", name="b", status=status, min_disk_size=0, storage_size=0)
-    api.images = [an_image(name="日本"), an_image(id="e3v2", name="a\x1b[2Jb"), new]
+    api.images = [an_image(id="e3v2", name="a\x1b[2Jb"), new, an_image(name="日本")]
     outcome = run("image", "list", "--profile", profile_file)
     assert outcome.out.splitlines() == [
         "+----------+-----------+----------+---------+---------+--------------------------+",
@@ -193,6 +193,22 @@ def test_list_stops_at_its_limit(api: ScriptedApi, profile_file: Path, run: Run)
     outcome = run("image", "list", "--limit", "3", "--profile", profile_file, "--format", "json")
     assert [each["id"] for each in json.loads(outcome.out)] == ["e3v0", "e3v1", "e3v2"]
     assert len(api.metadata) == 2
+
+
+def test_list_asks_the_server_to_choose_and_to_sort(
+    api: ScriptedApi, profile_file: Path, run: Run
+) -> None:
+    """By name if not told otherwise; every page is asked for alike."""
+    api.images = [an_image(id=f"e3v{number}") for number in range(3)]
+    run("image", "list", "--profile", profile_file)
+    assert [each.order_by for each in api.lists] == ["name", "name"]
+    api.lists.clear()
+    options = ("--filter", "name!=a", "--order-by", "created_at desc", "--page-size", "2")
+    run("image", "list", *options, "--profile", profile_file)
+    assert len(api.lists) == 2
+    for each in api.lists:
+        assert (each.filter, each.order_by) == ("name!=a", "created_at desc")
+        assert each.page_size == 2
 
 
 def test_operation_get_shows_people_the_progress(

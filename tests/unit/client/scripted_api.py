@@ -129,6 +129,7 @@ class ScriptedApi:
     jwts: list[str] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     copies: list[CopyDesktopImageRequest] = field(default_factory=list)
+    lists: list[ListDesktopImagesRequest] = field(default_factory=list)
     looked: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -191,6 +192,7 @@ class _Images(DesktopImageServiceServicer):
     def List(self, request: ListDesktopImagesRequest, context: Any) -> ListDesktopImagesResponse:
         """Give pages of two, whatever was asked for."""
         self._api.check(context)
+        self._api.lists.append(request)
         images = [each for each in self._api.images if each.folder_id == request.folder_id]
         start = int(request.page_token or 0)
         end = start + 2
