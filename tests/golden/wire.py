@@ -94,7 +94,8 @@ class Published:
         message_type = url.removeprefix(_TYPE_PREFIX)
         # A type with a JSON form of its own has it under `value`.
         content = inner.get("value") if message_type in _WELL_KNOWN else inner
-        return _chunk(1, url.encode()) + _chunk(2, self.encode(message_type, content))
+        encoded = self.encode(message_type, content)
+        return _chunk(1, url.encode()) + (_chunk(2, encoded) if encoded else b"")
 
     def _encode_field(self, field: Field, value: Json) -> bytes:
         if field.kind == "map":
