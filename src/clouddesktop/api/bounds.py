@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 _INSTANT = r"\d{8}T\d{6}(?:\.\d+)?"
 _NUMBER = rf"(?:{_INSTANT}|-?\d+(?:\.\d+)?(?:ms|[smhd])?)"
@@ -15,7 +16,7 @@ _ONE = re.compile(rf"(?P<sign><=|>=|<|>)?(?P<low>{_NUMBER})(?:-(?P<high>{_NUMBER
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER_PARTS = re.compile(r"(-?[\d.]+)(ms|[smhd])?")
 
-Number = int | float
+Number = int | float | Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ def _parse(text: str) -> _Limit:
 def _to_number(text: str) -> Number:
     if "T" in text:
         instant, _, fraction = text.partition(".")
-        seconds = datetime.strptime(f"{instant}+0000", "%Y%m%dT%H%M%S%z").timestamp()
-        return seconds + float(f"0.{fraction or 0}")
+        seconds = int(datetime.strptime(f"{instant}+0000", "%Y%m%dT%H%M%S%z").timestamp())
+        # A float has no room for the nanoseconds: the last one of a year was the next year's first.
+        return seconds + Fraction(f"0.{fraction}") if fraction else seconds
     match = _NUMBER_PARTS.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no number.")

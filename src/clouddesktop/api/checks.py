@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
@@ -130,7 +131,7 @@ def _conversion(field: FieldDescriptor) -> Callable[[Any], Any]:
         return _itself
     type_name = message_type_of(field).full_name
     if type_name in _TIMED:
-        return lambda value: value.seconds + value.nanos / 1e9
+        return lambda value: value.seconds + Fraction(value.nanos, 10**9)
     if type_name in _WRAPPERS:
         return lambda value: value.value
     return _itself
