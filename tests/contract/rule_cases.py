@@ -18,6 +18,8 @@ from contract.documented_rules import EXACTLY_ONE, RULES
 
 _KINDS = {"required", "length", "pattern", "value", "size", "map_key"}
 _TEXTS = ("a", "A", "a-1", "-", "ä", "a\n", "a!", "0")
+_TIMESTAMP = "google.protobuf.Timestamp"
+_YEAR_1, _END_OF_9999 = -62_135_596_800, 253_402_300_799
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32,
@@ -187,6 +189,8 @@ def _message(place: Place, descriptor: Descriptor) -> Iterator[Found]:
             yield "required", f"{name} absent", absent, {name}
         if field.is_repeated and rules:
             yield from _repeated(place, field, rules)
+        elif field.message_type is not None and field.message_type.full_name == _TIMESTAMP:
+            yield from _instants(place, field, rules.get("value", ""))
         elif "value" in rules:
             yield from _values(place, field, rules["value"])
         elif {"length", "pattern"} & set(rules):
@@ -214,11 +218,22 @@ def _with(place: Place, field: FieldDescriptor, value: Any) -> Message:
 def _values(place: Place, field: FieldDescriptor, rule: str) -> Iterator[Found]:
     name = place.prefix + field.name
     for number, is_valid in around(rule):
-        if field.message_type is not None:
-            request = place.changed(partial(_set_seconds, name=field.name, value=number))
-        else:
-            request = _with(place, field, number)
+        request = _with(place, field, number)
         yield "value", f"{name} = {number}", request, set() if is_valid else {name}
+
+
+def _instants(place: Place, field: FieldDescriptor, rule: str) -> Iterator[Found]:
+    """Go to the ends of the rule and of the calendar, and to those of the nanoseconds."""
+    name = place.prefix + field.name
+    cases = list(around(rule or f"{_YEAR_1}-{_END_OF_9999}"))
+    inside = next(number for number, is_valid in cases if is_valid)
+    for number, is_valid in cases:
+        request = place.changed(partial(_set_instant, name=field.name, seconds=number))
+        yield "value", f"{name} = {number} s", request, set() if is_valid else {name}
+    for nanos in (0, 10**9 - 1, -1, 10**9, 2**31 - 1):
+        request = place.changed(partial(_set_instant, name=field.name, seconds=inside, nanos=nanos))
+        fields = set() if 0 <= nanos < 10**9 else {name}
+        yield "value", f"{name} = {inside} s + {nanos} ns", request, fields
 
 
 def _texts(place: Place, field: FieldDescriptor, rules: dict[str, Any]) -> Iterator[Found]:
@@ -252,8 +267,9 @@ def _clear(message: Any, *, name: str) -> None:
     message.ClearField(name)
 
 
-def _set_seconds(message: Any, *, name: str, value: int) -> None:
-    getattr(message, name).seconds = value
+def _set_instant(message: Any, *, name: str, seconds: int, nanos: int = 0) -> None:
+    instant = getattr(message, name)
+    instant.seconds, instant.nanos = seconds, nanos
 
 
 def _put(message: Any, *, name: str, key: str, value: str) -> None:

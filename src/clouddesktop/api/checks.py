@@ -19,6 +19,9 @@ Check = Callable[[Any, str, list[FieldViolation]], None]
 
 _REQUIRED = "Field is required"
 _TIMED = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp"})
+_SECONDS_OF_YEARS_1_TO_9999 = range(-62_135_596_800, 253_402_300_800)
+_MOST_SECONDS = 315_576_000_000
+_NANOSECONDS = 10**9
 _WRAPPERS = frozenset(
     f"google.protobuf.{kind}Value"
     for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "String", "Bytes")
@@ -40,7 +43,10 @@ def value_checks(field: FieldDescriptor, values: FieldDescriptor) -> list[Check]
             checks.append(_bounded(bounds, subject, convert, measure))
     if extensions[options.pattern]:
         checks.append(_matching(extensions[options.pattern], "Value", convert))
-    return checks
+    well_formed = (
+        _WELL_FORMED.get(message_type_of(values).full_name) if is_message(values) else None
+    )
+    return checks if well_formed is None else [well_formed, *checks]
 
 
 def key_checks(spec: options.MapKeySpec) -> list[Check]:
@@ -135,6 +141,28 @@ def _conversion(field: FieldDescriptor) -> Callable[[Any], Any]:
     if type_name in _WRAPPERS:
         return lambda value: value.value
     return _itself
+
+
+def _check_timestamp(value: Any, path: str, violations: list[FieldViolation]) -> None:
+    """Refuse what is on the wire and is no instant: protobuf itself decodes any two numbers."""
+    if value.seconds not in _SECONDS_OF_YEARS_1_TO_9999 or not 0 <= value.nanos < _NANOSECONDS:
+        violations.append(
+            FieldViolation(field=path, description="Value must be within the years 1 to 9999")
+        )
+
+
+def _check_duration(value: Any, path: str, violations: list[FieldViolation]) -> None:
+    is_mixed = value.seconds * value.nanos < 0
+    if abs(value.seconds) > _MOST_SECONDS or abs(value.nanos) >= _NANOSECONDS or is_mixed:
+        violations.append(
+            FieldViolation(field=path, description="Value must be within 10000 years")
+        )
+
+
+_WELL_FORMED: dict[str, Check] = {
+    "google.protobuf.Duration": _check_duration,
+    "google.protobuf.Timestamp": _check_timestamp,
+}
 
 
 def _size_of(value: str | bytes) -> int:
