@@ -6,12 +6,13 @@ import * as desktops from '@yandex-cloud/nodejs-sdk/clouddesktop-v1';
 import * as endpoint from '@yandex-cloud/nodejs-sdk/endpoint';
 import * as iam from '@yandex-cloud/nodejs-sdk/iam-v1';
 import * as operation from '@yandex-cloud/nodejs-sdk/operation';
+import * as quotas from '@yandex-cloud/nodejs-sdk/quotamanager-v1';
 import * as manager from '@yandex-cloud/nodejs-sdk/resourcemanager-v1';
 
 import { readInput } from './connection.js';
 
 const codecs = {};
-for (const client of [compute, desktops, endpoint, iam, operation, manager]) {
+for (const client of [compute, desktops, endpoint, iam, operation, quotas, manager]) {
   for (const file of Object.values(client)) {
     for (const [name, codec] of Object.entries(file)) {
       if (codec?.fromJSON) codecs[`${file.protobufPackage}.${name.replaceAll('_', '.')}`] = codec;
