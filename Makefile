@@ -4,7 +4,7 @@ IMAGE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz soak
+.PHONY: help setup demo test lint format bench fuzz soak conformance
 
 help: ## Show this list
 	@grep --extended-regexp --no-filename '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed --regexp-extended 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand --tabs=16

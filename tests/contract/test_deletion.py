@@ -39,6 +39,7 @@ def copy(client: OfficialClient, compute_image: str, name: str) -> DesktopImage:
     return image
 
 
+@pytest.mark.proves("delete.gone")
 def test_a_deleted_image_is_gone_at_once(server: ServerProcess, compute_image: str) -> None:
     """The operation comes back done with its own types; the name is free, other images stay."""
     client = OfficialClient(server.profile)
@@ -58,6 +59,7 @@ def test_a_deleted_image_is_gone_at_once(server: ServerProcess, compute_image: s
     assert copy(client, compute_image, "golden").id != image.id
 
 
+@pytest.mark.proves("errors.not-found", of=["DesktopImageService/Delete"])
 def test_what_is_not_there_is_not_found_at_once(server: ServerProcess) -> None:
     """No operation is made for it."""
     client = OfficialClient(server.profile)
@@ -68,6 +70,7 @@ def test_what_is_not_there_is_not_found_at_once(server: ServerProcess) -> None:
     assert refusal.get_detail(ResourceInfo).resource_name == "e3vnone"
 
 
+@pytest.mark.proves("idempotency.repeat", of=["DesktopImageService/Delete"])
 def test_a_delete_sent_twice_with_one_key_is_one(server: ServerProcess, compute_image: str) -> None:
     """The second answer is the first one's; another image under the key is refused."""
     client = OfficialClient(server.profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+import pytest
 from google.rpc.error_details_pb2 import BadRequest
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     GetDesktopImageRequest,
@@ -37,6 +38,8 @@ def names_of(client: OfficialClient, text: str, *, page_size: int = 2) -> list[s
             return names
 
 
+@pytest.mark.proves("list.filter", "client.terraform")
+@pytest.mark.proves("list.token-bound", of=["DesktopImageService/List"])
 def test_images_are_listed_by_name(server: ServerProcess, sources_dir: Path) -> None:
     """As the public cloud's clients ask for them; pages and their tokens keep to the filter."""
     write_raw(sources_dir / "golden.raw", size=2 * MIB, data={0: random_bytes(MIB, seed=1)})

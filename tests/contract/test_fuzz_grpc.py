@@ -164,6 +164,7 @@ def token_of(server: ServerProcess) -> str:
         return rest.token
 
 
+@pytest.mark.proves("wire.robust")
 async def test_nothing_that_comes_by_grpc_upsets_the_server(
     target: OfficialClient, server: ServerProcess
 ) -> None:
@@ -185,6 +186,7 @@ def outcome(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     return grpc.StatusCode.OK, ""
 
 
+@pytest.mark.proves("wire.robust")
 def test_no_message_of_a_known_type_upsets_the_server(
     target: OfficialClient, server: ServerProcess
 ) -> None:

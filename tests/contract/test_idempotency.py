@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import pytest
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
     CopyDesktopImageRequest,
     DeleteDesktopImageRequest,
@@ -68,6 +69,7 @@ def copy_as_one(crowd: Crowd, request: CopyDesktopImageRequest, *, key: str) -> 
     return answers[0]
 
 
+@pytest.mark.proves("idempotency.crowd", "idempotency.repeat", of=["DesktopImageService/Copy"])
 def test_a_crowd_with_one_key_makes_one_image(server: ServerProcess, sources_dir: Path) -> None:
     """All get one operation: of new content, of known content, and of an image that is gone."""
     write_raw(sources_dir / "golden.raw", size=4 * MIB, data={0: random_bytes(MIB, seed=1)})
@@ -86,6 +88,7 @@ def test_a_crowd_with_one_key_makes_one_image(server: ServerProcess, sources_dir
     assert not client.images.List(ListDesktopImagesRequest(folder_id=folder_id)).desktop_images
 
 
+@pytest.mark.proves("copy.name")
 def test_a_crowd_with_many_keys_makes_one_image_of_a_name(
     server: ServerProcess, sources_dir: Path
 ) -> None:

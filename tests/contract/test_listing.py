@@ -49,6 +49,7 @@ def client(server: ServerProcess, sources_dir: Path) -> OfficialClient:
     return client
 
 
+@pytest.mark.proves("list.order")
 def test_images_come_in_the_order_that_is_asked_for(client: OfficialClient) -> None:
     """Page by page, whatever the pages' size, with names that no token could hold."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
@@ -16,6 +17,7 @@ from parts.server import ServerProcess
 TYPES = "type.googleapis.com/yandex.cloud.clouddesktop.v1.api"
 
 
+@pytest.mark.proves("client.node")
 def test_the_node_sdk_copies_and_waits(
     server: ServerProcess, sources_dir: Path, node_sdk: NodeSdk
 ) -> None:

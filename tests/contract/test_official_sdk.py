@@ -51,6 +51,7 @@ def compute_image(sources_dir: Path) -> str:
     return "golden"
 
 
+@pytest.mark.proves("copy.new")
 def test_a_copy_goes_from_discovery_to_the_listed_image(
     server: ServerProcess, compute_image: str
 ) -> None:
@@ -105,6 +106,7 @@ def test_the_sdk_waits_for_an_operation_by_itself(
     assert result.response.status == DesktopImage.ACTIVE
 
 
+@pytest.mark.proves("copy.known")
 def test_known_content_is_copied_at_once(server: ServerProcess, compute_image: str) -> None:
     """The second copy of an unchanged source comes back done, with the same content."""
     client = OfficialClient(server.profile)
@@ -132,6 +134,7 @@ def test_progress_comes_as_trailing_metadata(server: ServerProcess, compute_imag
     assert progress["bytes_deduplicated"] == 0
 
 
+@pytest.mark.proves("idempotency.repeat", "idempotency.conflict", of=["DesktopImageService/Copy"])
 def test_a_request_sent_twice_with_one_key_makes_one_image(
     server: ServerProcess, compute_image: str
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_request_sent_twice_with_one_key_makes_one_image(
     assert [image.name for image in listed.desktop_images] == ["once"]
 
 
+@pytest.mark.proves("list.whole", "list.token-length", of=["DesktopImageService/List"])
 def test_pages_are_whole_and_in_order(server: ServerProcess, compute_image: str) -> None:
     """Every image is on one page; a token of another request is refused."""
     client = OfficialClient(server.profile)
@@ -177,6 +181,8 @@ def test_pages_are_whole_and_in_order(server: ServerProcess, compute_image: str)
     assert sorted(names) == [str(number) for number in range(7)]
 
 
+@pytest.mark.proves("endpoint.list")
+@pytest.mark.proves("auth.open", of=["ApiEndpointService/*"])
 def test_endpoints_are_listed_without_a_token(server: ServerProcess) -> None:
     """Every service that the SDK looks up by id is here, at the address of this server."""
     client = OfficialClient(server.profile)
@@ -202,6 +208,7 @@ def test_every_name_of_the_server_is_a_good_audience(server: ServerProcess) -> N
 
 
 @pytest.mark.parametrize("token", [None, "t1.forged.token", "Basic"])
+@pytest.mark.proves("auth.token", of=["DesktopImageService/Get"])
 def test_without_a_valid_token_nothing_is_answered(
     server: ServerProcess, token: str | None
 ) -> None:
@@ -216,6 +223,7 @@ def test_without_a_valid_token_nothing_is_answered(
     assert refusal.get_detail(RequestInfo).request_id == refusal.trailing["x-request-id"]
 
 
+@pytest.mark.proves("validation.together", of=["DesktopImageService/Copy"])
 def test_every_broken_rule_is_named(server: ServerProcess) -> None:
     """All violations come together, by field, and before authentication."""
     client = OfficialClient(server.profile)
@@ -236,6 +244,7 @@ def test_every_broken_rule_is_named(server: ServerProcess) -> None:
         ({"folder_id": "b1gmissing"}, "Folder b1gmissing not found"),
     ],
 )
+@pytest.mark.proves("errors.not-found", of=["DesktopImageService/Copy"])
 def test_what_is_missing_is_not_found_at_once(
     server: ServerProcess, compute_image: str, change: dict[str, str], message: str
 ) -> None:
@@ -255,6 +264,7 @@ def test_what_is_missing_is_not_found_at_once(
     ).desktop_images
 
 
+@pytest.mark.proves("copy.name")
 def test_a_name_is_taken_once_in_a_folder(server: ServerProcess, compute_image: str) -> None:
     """ALREADY_EXISTS with a stable reason; the first image is untouched."""
     client = OfficialClient(server.profile)

@@ -106,6 +106,10 @@ def test_both_wires_tell_the_same(
 @pytest.mark.parametrize(
     ("path", "status"), [(f"{IMAGES}/e3vnone", 404), (IMAGES, 400), (f"{IMAGES}:copy", 400)]
 )
+@pytest.mark.proves(
+    "errors.rest",
+    of=["DesktopImageService/Copy", "DesktopImageService/Get", "DesktopImageService/List"],
+)
 def test_errors_are_the_same_status(
     rest: RestClient, client: OfficialClient, path: str, status: int
 ) -> None:
@@ -171,6 +175,7 @@ def test_bodies_may_be_packed(rest: RestClient, compute_image: str) -> None:
     assert len(roles.json()["roles"]) > 20
 
 
+@pytest.mark.proves("operation.cancel-verbs")
 def test_cancel_takes_get_and_post(rest: RestClient, compute_image: str) -> None:
     """What has ended comes back as it is, by either."""
     body = {"folderId": rest.folder_id, "imageId": compute_image, "name": "done"}
@@ -180,6 +185,7 @@ def test_cancel_takes_get_and_post(rest: RestClient, compute_image: str) -> None
         assert rest.call(verb, f"/operations/{done['id']}:cancel") == done
 
 
+@pytest.mark.proves("wire.not-served")
 def test_what_is_known_and_not_served_says_so(rest: RestClient) -> None:
     """501 for methods of the API, 405 with Allow for other verbs, 404 for other paths."""
     assert rest.call("POST", f"{IMAGES}:copyFromDesktop", json={}, status=501)["code"] == 12

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -56,6 +57,11 @@ def list_by_name(client: OfficialClient, name: str) -> list[DesktopImage]:
     return list(client.images.List(request).desktop_images)
 
 
+@pytest.mark.proves("client.python")
+@pytest.mark.proves(
+    "operation.types",
+    of=["DesktopImageService/Copy", "DesktopImageService/Update", "DesktopImageService/Delete"],
+)
 def test_an_image_lives_from_copy_to_delete(server: ServerProcess, sources_dir: Path) -> None:
     """Copy, wait, find by name, update, find by the new name, delete, not found."""
     write_raw(sources_dir / "golden.raw", size=2 * MIB, data={0: random_bytes(MIB, seed=1)})
@@ -90,6 +96,7 @@ def test_an_image_lives_from_copy_to_delete(server: ServerProcess, sources_dir: 
     assert gone.code == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.proves("operation.types", of=["FolderService/Create"])
 def test_the_sdk_creates_and_waits_in_one_call(server: ServerProcess) -> None:
     """`create_operation_and_get_result` finds the service by its stub, as in the public cloud."""
     client = OfficialClient(server.profile)

@@ -54,6 +54,7 @@ def get(client: OfficialClient, image_id: str) -> DesktopImage:
     return image
 
 
+@pytest.mark.proves("update.no-mask", of=["DesktopImageService/Update"])
 def test_without_a_mask_everything_is_overwritten(
     client: OfficialClient, compute_image: str
 ) -> None:
@@ -85,6 +86,7 @@ def test_without_a_mask_everything_is_overwritten(
         (["name", "name"], ("other", "first", LABELS)),
     ],
 )
+@pytest.mark.proves("update.mask", of=["DesktopImageService/Update"])
 def test_only_listed_fields_change(
     client: OfficialClient,
     compute_image: str,
@@ -105,6 +107,7 @@ def test_only_listed_fields_change(
     assert (found.name, found.description, dict(found.labels)) == expected
 
 
+@pytest.mark.proves("update.mask", of=["DesktopImageService/Update"])
 def test_a_listed_field_that_is_absent_is_reset(client: OfficialClient, compute_image: str) -> None:
     """Each by itself; the name too."""
     image = copy(client, compute_image, "golden")
@@ -116,6 +119,7 @@ def test_a_listed_field_that_is_absent_is_reset(client: OfficialClient, compute_
 
 
 @pytest.mark.parametrize("path", ["status", "id", "labels.os", "Name", "*", ""])
+@pytest.mark.proves("update.unknown-path", of=["DesktopImageService/Update"])
 def test_an_unknown_path_is_refused(client: OfficialClient, compute_image: str, path: str) -> None:
     """It is named, and nothing changes."""
     image = copy(client, compute_image, "golden")
@@ -130,6 +134,7 @@ def test_an_unknown_path_is_refused(client: OfficialClient, compute_image: str, 
     assert get(client, image.id) == image
 
 
+@pytest.mark.proves("errors.not-found", of=["DesktopImageService/Update"])
 def test_a_name_stays_unique_and_an_unknown_image_is_not_found(
     client: OfficialClient, compute_image: str
 ) -> None:
@@ -147,6 +152,7 @@ def test_a_name_stays_unique_and_an_unknown_image_is_not_found(
     assert get(client, second.id) == second
 
 
+@pytest.mark.proves("idempotency.repeat", of=["DesktopImageService/Update"])
 def test_an_update_sent_twice_with_one_key_is_one(
     client: OfficialClient, compute_image: str
 ) -> None:

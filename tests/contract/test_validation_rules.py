@@ -64,6 +64,7 @@ def _to_bytes(message: Message) -> bytes:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("path", sorted({case.path for case in CASES}))
+@pytest.mark.proves("validation.rules", "validation.first")
 async def test_each_rule_of_a_method_holds_on_both_sides(served: Served, path: str) -> None:
     """What just breaks a rule is refused by the field's path; what just keeps it is not."""
     wrong = [

@@ -55,6 +55,9 @@ def to_json(message_type: str, raw: bytes) -> Any:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda each: each.name)
+@pytest.mark.proves(
+    "wire.answers", of=["DesktopImageService/*", "OperationService/*", "ApiEndpointService/*"]
+)
 async def test_answers_are_right_to_the_byte(served: Served, exchange: Exchange) -> None:
     """Fields, numbers, order, and nothing for defaults."""
     if exchange.copies_done:

@@ -96,6 +96,7 @@ def test_every_served_message_is_in_the_table(api: Api) -> None:
 
 
 @pytest.mark.parametrize("message_type", sorted(PUBLISHED.messages))
+@pytest.mark.proves("wire.numbers")
 def test_fields_are_those_that_are_published(message_type: str) -> None:
     """All of them by number, name and, in JSON, by name; a new one needs a line in the table."""
     descriptor = find(message_type).DESCRIPTOR
@@ -107,6 +108,7 @@ def test_fields_are_those_that_are_published(message_type: str) -> None:
 
 
 @pytest.mark.parametrize("message_type", sorted(PUBLISHED.messages))
+@pytest.mark.proves("wire.numbers", "wire.json")
 def test_bytes_and_json_are_those_that_are_published(message_type: str) -> None:
     """With something in every field: written and read, in both forms."""
     sample = PUBLISHED.sample(message_type)

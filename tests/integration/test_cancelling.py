@@ -69,6 +69,7 @@ def check_empty(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     "failpoint", ["run-begin", "plan-begin", "range-read:1", "range-recorded:2"]
 )
+@pytest.mark.proves("operation.cancel")
 def test_a_running_copy_is_cancelled(
     make_server: Callable[..., ServerProcess],
     tmp_path: Path,

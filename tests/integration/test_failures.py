@@ -86,6 +86,7 @@ def test_an_image_that_points_at_another_file_is_unsafe(
     check_empty(server)
 
 
+@pytest.mark.proves("copy.failed")
 def test_a_truncated_image_is_refused(
     server: ServerProcess, sources_dir: Path, sample: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_source_that_changes_during_the_copy_is_noticed(
     check_empty(paused.server)
 
 
+@pytest.mark.proves("operation.early-error")
 def test_the_error_shows_before_the_rollback_is_over(
     make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
 ) -> None:

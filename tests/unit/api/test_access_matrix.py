@@ -215,6 +215,7 @@ def test_every_served_method_is_in_the_table(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(TABLE))
+@pytest.mark.proves("auth.roles")
 async def test_each_role_may_what_the_table_says(world: World, path: str) -> None:
     """Bound on the folder, or on the cloud where a method is about that."""
     row = TABLE[path]
@@ -240,6 +241,7 @@ async def test_each_role_may_what_the_table_says(world: World, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", sorted(TABLE))
+@pytest.mark.proves("auth.invisible")
 async def test_a_role_elsewhere_shows_nothing(world: World, path: str) -> None:
     """Bound on one folder, whatever the role: what is in the other one is not there.
 
@@ -279,6 +281,7 @@ async def failure_of(world: World, path: str, request: Message, token: str) -> N
     return caught.value
 
 
+@pytest.mark.proves("copy.elsewhere")
 async def test_a_compute_image_of_another_folder_needs_a_role_there(world: World) -> None:
     """The right to make images here is not one to use what lies there."""
     path, at = f"{DESKTOP_IMAGES}/Copy", world.make_place(OWN_FOLDER)
@@ -332,6 +335,7 @@ TRICKS: dict[str, Callable[[World], str | None]] = {
 
 
 @pytest.mark.parametrize("trick", sorted(TRICKS))
+@pytest.mark.proves("auth.token")
 async def test_who_proves_nothing_gets_nothing(world: World, trick: str) -> None:
     """UNAUTHENTICATED from every method that is not open, whatever the request is about."""
     place = world.make_place(OWN_FOLDER)

@@ -140,6 +140,7 @@ async def test_pages_hold_each_image_once(served: Served, count: int) -> None:
     assert ids == [an_image(number).id for number in range(count)]
 
 
+@pytest.mark.proves("list.whole", of=["DesktopImageService/List"])
 async def test_images_that_come_and_go_disturb_no_page(served: Served) -> None:
     """Neither twice nor skipped: a page goes on after the last id, there or not."""
     served.add_images(*(an_image(number) for number in (1, 3, 5)))
@@ -155,6 +156,7 @@ async def test_images_that_come_and_go_disturb_no_page(served: Served) -> None:
     assert [each.name for each in second.desktop_images] == ["4", "5", "6"]
 
 
+@pytest.mark.proves("list.default", of=["DesktopImageService/List"])
 async def test_a_page_has_100_images_by_default(served: Served) -> None:
     """As the public API does when page_size is 0."""
     served.add_images(*(an_image(number) for number in range(101)))
@@ -245,6 +247,7 @@ async def test_an_operation_comes_with_its_progress(served: Served) -> None:
     assert trailers["x-request-id"]
 
 
+@pytest.mark.proves("endpoint.list")
 async def test_every_endpoint_is_this_server(served: Served) -> None:
     """Without a token: this is how clients find where to get one."""
     endpoints: Any = ApiEndpointServiceStub(served.channel)
@@ -265,6 +268,8 @@ async def test_every_endpoint_is_this_server(served: Served) -> None:
         assert (one.id, one.address) == (each, ADVERTISED)
 
 
+@pytest.mark.proves("iam.jwt")
+@pytest.mark.proves("auth.open", of=["IamTokenService/*"])
 async def test_a_jwt_becomes_a_token_that_works(served: Served) -> None:
     """Without a token to begin with."""
     iam: Any = IamTokenServiceStub(served.channel)
@@ -285,6 +290,7 @@ async def test_a_jwt_becomes_a_token_that_works(served: Served) -> None:
         ({"yandex_passport_oauth_token": "x"}, grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED"),
     ],
 )
+@pytest.mark.proves("iam.jwt")
 async def test_what_is_no_good_jwt_gets_no_token(
     served: Served, fields: dict[str, str], code: grpc.StatusCode, reason: str
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_running_operation_has_its_metadata_and_no_result() -> None:
 
 
 @pytest.mark.parametrize("done", [False, True])
+@pytest.mark.proves("operation.early-error")
 def test_a_failure_shows_as_soon_as_it_is_known(*, done: bool) -> None:
     """Before the rollback is over too; its id finds it in the log."""
     failure = FailedPreconditionError("It is locked.", remedy="Unlock it.").failure
@@ -93,6 +94,7 @@ def test_a_method_without_the_option_is_refused_at_the_start() -> None:
         OperationPacker({OperationKind.COPY_IMAGE: Packing(METHODS["Get"])})
 
 
+@pytest.mark.proves("operation.result")
 def test_done_without_a_result_is_a_fault_of_ours() -> None:
     """It must not go out as an operation that breaks the API's promise."""
     with pytest.raises(AssertionError, match="without a result"):

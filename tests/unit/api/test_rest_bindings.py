@@ -73,6 +73,7 @@ def test_another_verb_is_not_allowed(table: BindingTable) -> None:
     assert set(caught.value.facts["allow"].split(", ")) == {"GET", "PATCH", "DELETE"}
 
 
+@pytest.mark.proves("wire.rest")
 def test_every_method_has_a_path(table: BindingTable) -> None:
     """None is left without REST by an option that is not understood."""
     bound = {each.method.full_name for each in table.bindings}

@@ -69,6 +69,7 @@ def raw_method(served: Served, path: str) -> Any:
     return cast("Any", served.channel).unary_unary(path)
 
 
+@pytest.mark.proves("errors.request-ids", of=["DesktopImageService/Copy"])
 async def test_every_answer_carries_the_ids_of_its_request(served: Served, log: list[Any]) -> None:
     """In the headers, in the trailers and in the log, with the ids that the client gave."""
     served.add_images(AN_IMAGE)
@@ -97,6 +98,7 @@ async def test_every_answer_carries_the_ids_of_its_request(served: Served, log: 
     assert served.token not in str(log)
 
 
+@pytest.mark.proves("errors.status", of=["DesktopImageService/Copy"])
 async def test_an_error_of_ours_comes_with_all_its_details(served: Served) -> None:
     """Code, message with the remedy, reason, facts, and the ids in metadata and details."""
     served.copies.answer = FailedPreconditionError(
@@ -226,6 +228,7 @@ async def test_an_error_fits_into_metadata_however_much_is_wrong(
     assert info.request_id
 
 
+@pytest.mark.proves("wire.robust", of=["DesktopImageService/Copy"])
 async def test_bytes_that_are_no_request_are_an_invalid_argument(served: Served) -> None:
     """A broken encoding and text that is not UTF-8 too."""
     method = raw_method(served, "/yandex.cloud.clouddesktop.v1.api.DesktopImageService/Get")
@@ -242,6 +245,7 @@ async def test_a_request_that_is_too_large_is_refused(served: Served) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.proves("wire.not-served")
 async def test_what_is_not_served_says_so_with_its_name(served: Served) -> None:
     """Methods of served services, other services of the API, and nonsense; without a token too."""
     desktops: Any = DesktopServiceStub(served.channel)

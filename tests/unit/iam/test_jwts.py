@@ -113,6 +113,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.proves("iam.jwt")
 def test_a_bad_jwt_is_refused_with_the_reason(name: str) -> None:
     """UNAUTHENTICATED in plain words, which never quote the JWT."""
     make, words = BAD[name]

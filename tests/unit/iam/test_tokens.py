@@ -60,6 +60,7 @@ def test_a_bad_jwt_gets_no_token() -> None:
         make_service(Clock()).exchange_jwt("nonsense")
 
 
+@pytest.mark.proves("iam.expiry")
 def test_a_token_ends_when_it_said() -> None:
     """Also when it is cached."""
     clock = Clock()
