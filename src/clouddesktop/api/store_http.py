@@ -12,7 +12,6 @@ Tokens and errors are the API's. Numbers are JSON numbers, times RFC 3339, names
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clouddesktop.api.authentication import Callers
+from clouddesktop.api.json_bodies import read_json_object
 from clouddesktop.api.status import to_status
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import get_run, list_runs
@@ -35,7 +35,6 @@ from clouddesktop.model.access import Resource
 from clouddesktop.model.keeping import RUN_OPTIONS, KeeperRun, RunKind
 from clouddesktop.model.roles import Permission
 
-_MOST_BODY_BYTES = 64 << 10
 _MOST_RUNS = 1000
 _DEFAULT_RUNS = 20
 
@@ -83,7 +82,7 @@ class _Store:
 
     async def start_run(self, request: Request) -> Response:
         caller = await self._admit(request, Permission.STORE_MANAGE)
-        kind, options = _read_order(await _read_body(request))
+        kind, options = _read_order(await read_json_object(request, example='{"kind": "gc"}'))
         run = await asyncio.to_thread(
             self._keeper.start, kind, options=options, created_by=caller.id
         )
@@ -159,27 +158,6 @@ def stats_to_record(figures: StoreFigures) -> dict[str, Any]:
     if figures.last_collection is not None:
         record["last_collection"] = run_to_record(figures.last_collection)
     return record
-
-
-async def _read_body(request: Request) -> Mapping[str, Any]:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > _MOST_BODY_BYTES:
-            raise InvalidArgumentError(
-                f"The request's body is longer than {_MOST_BODY_BYTES} bytes."
-            )
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            "The request's body is no JSON.", remedy='Send an object, such as {"kind": "gc"}.'
-        ) from error
-    if not isinstance(body, dict):
-        raise InvalidArgumentError(
-            "The request's body is no JSON object.", remedy='Send one, such as {"kind": "gc"}.'
-        )
-    return body
 
 
 def _read_order(body: Mapping[str, Any]) -> tuple[RunKind, dict[str, Any]]:

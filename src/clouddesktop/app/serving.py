@@ -25,6 +25,7 @@ from clouddesktop.api.served import Api, build_api
 from clouddesktop.api.server import GrpcServer
 from clouddesktop.api.services import NOT_SERVED
 from clouddesktop.api.store_http import store_routes
+from clouddesktop.api.system_images_http import system_image_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
 from clouddesktop.app.http_server import HttpServer
@@ -34,6 +35,8 @@ from clouddesktop.config import Settings
 from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
+from clouddesktop.keeping.system_images import SystemImages
+from clouddesktop.model.access import Resource
 from clouddesktop.telemetry import configure_logging
 
 _GRACE_SECONDS = 10
@@ -139,12 +142,19 @@ class _Server:
             callers=callers,
             cloud_id=self._parts.default_folder.cloud_id,
         )
+        system_images = system_image_routes(
+            images=SystemImages(
+                database=self._parts.database,
+                cloud=Resource.of_cloud(self._parts.default_folder.cloud_id),
+            ),
+            callers=callers,
+        )
         reference = reference_routes(build_openapi(rest.table.bindings, api.methods))
         return build_http_app(
             exports=self._parts.exports,
             callers=callers,
             rest=rest,
-            further=[*store, *reference],
+            further=[*store, *system_images, *reference],
         )
 
     def _api_parts(self) -> ApiParts:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from clouddesktop.catalog.tables import clouds, folders, images, service_accounts
 from clouddesktop.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
-from clouddesktop.model.folder import Cloud, Folder, FolderChanges
+from clouddesktop.model.folder import SYSTEM_FOLDER_ID, Cloud, Folder, FolderChanges
 
 _COLUMNS = (
     folders.c.id,
@@ -46,9 +46,11 @@ def get_cloud(connection: sa.Connection, cloud_id: str) -> Cloud:
 
 
 def list_clouds(connection: sa.Connection) -> list[Cloud]:
-    """List every cloud by its id: they are few."""
+    """List every cloud by its id, but for that of system images: they are few."""
     rows = connection.execute(
-        sa.select(clouds.c.id, clouds.c.name, clouds.c.created_at).order_by(clouds.c.id)
+        sa.select(clouds.c.id, clouds.c.name, clouds.c.created_at)
+        .where(clouds.c.id != SYSTEM_FOLDER_ID)
+        .order_by(clouds.c.id)
     )
     return [Cloud(id=row.id, name=row.name, created_at=row.created_at) for row in rows]
 

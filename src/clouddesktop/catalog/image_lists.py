@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from clouddesktop.catalog.images import IMAGE_COLUMNS, to_image
 from clouddesktop.catalog.keyset import SortColumn, is_behind, order_clauses, place_of
 from clouddesktop.catalog.tables import images
+from clouddesktop.model.folder import SYSTEM_FOLDER_ID
 from clouddesktop.model.image import Image
 from clouddesktop.model.listing import NameCondition, Position, SortKey
 
@@ -24,10 +26,31 @@ def list_images(
     conditions: Sequence[NameCondition] = (),
     order: Sequence[SortKey] = (),
 ) -> list[Image]:
-    """List the folder's images that meet all conditions, in an order, and by id where that is even.
+    """List the folder's images and the system images that meet all conditions.
 
-    At most `page_size` of those behind `after`, which is a position in the same order.
+    They come in the order, by their ids where that is even: at most `page_size` of those behind
+    `after`, which is a position in the same order.
     """
+    of_folder, of_system = (
+        _list_in(
+            connection, each, page_size=page_size, after=after, conditions=conditions, order=order
+        )
+        for each in (folder_id, SYSTEM_FOLDER_ID)
+    )
+    if not of_system:
+        return of_folder
+    return _sorted([*of_folder, *of_system], order)[:page_size]
+
+
+def _list_in(
+    connection: sa.Connection,
+    folder_id: str,
+    *,
+    page_size: int,
+    after: Position | None,
+    conditions: Sequence[NameCondition],
+    order: Sequence[SortKey],
+) -> list[Image]:
     query = _make_query(
         tuple(order),
         negations=tuple(each.is_negated for each in conditions),
@@ -39,6 +62,14 @@ def list_images(
     if after is not None:
         parameters |= place_of((*after.values, after.image_id))
     return [to_image(row) for row in connection.execute(query, parameters)]
+
+
+def _sorted(found: list[Image], order: Sequence[SortKey]) -> list[Image]:
+    """Sort as the database does: Python, too, compares characters by their numbers."""
+    found.sort(key=attrgetter("id"), reverse=bool(order) and order[-1].is_descending)
+    for each in reversed(order):
+        found.sort(key=attrgetter(each.field), reverse=each.is_descending)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,7 @@ from clouddesktop.client import (
     export_image,
     image_id_of,
 )
+from clouddesktop.client.system_images import publish_image, withdraw_image
 
 _COMPUTE_IMAGE_REMEDY = (
     "A compute image's id is the name of its file, without the extension, in a source of the "
@@ -117,6 +118,24 @@ def delete(options: Globals, image: str) -> None:
     found, operation = run_session(options, work)
     typer.echo(f"Deleted {to_printable(found.name)} ({found.id}).", err=True)
     print_operation(operation, options.style)
+
+
+def publish(options: Globals, image: str, *, name: str) -> None:
+    async def work(connection: Connection) -> DesktopImage:
+        found = await connection.find_image(image)
+        return await publish_image(connection, found.id, name=name)
+
+    print_image(run_session(options, work), options.style)
+
+
+def withdraw(options: Globals, image: str) -> None:
+    async def work(connection: Connection) -> DesktopImage:
+        found = await connection.find_image(image, is_system=True)
+        return await withdraw_image(connection, found.id)
+
+    withdrawn = run_session(options, work)
+    typer.echo(f"Withdrew {to_printable(withdrawn.name)} ({withdrawn.id}).", err=True)
+    print_image(withdrawn, options.style)
 
 
 def update(

@@ -181,6 +181,52 @@ def delete(
     )
 
 
+@app.command("publish")
+def publish(
+    context: typer.Context,
+    image: ImageArgument,
+    *,
+    name: Annotated[
+        str, typer.Option(help="The system image's name; the image's by default.")
+    ] = "",
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Make a system image of a desktop image: one that every folder shows. For administrators."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.publish(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+        name=name,
+    )
+
+
+@app.command("withdraw")
+def withdraw(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="ID", help="The system image's id or name.")],
+    *,
+    style: StyleOption = None,
+    profile: ProfileOption = None,
+    folder_id: FolderOption = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Remove a system image. For administrators."""
+    from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
+
+    image_actions.withdraw(
+        _globals(context).overridden_by(
+            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
+        ),
+        image,
+    )
+
+
 @app.command("diff")
 def diff(
     context: typer.Context,

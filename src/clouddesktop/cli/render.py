@@ -25,6 +25,7 @@ _IMAGE_COLUMNS: Columns = {
     "STATUS": "status",
     "DISK": "disk",
     "STORED": "stored",
+    "SYSTEM": "system",
     "CREATED": "created_at",
 }
 _OPERATION_COLUMNS: Columns = {
@@ -54,9 +55,11 @@ def print_images(images: Iterable[DesktopImage], style: Style | None) -> None:
 def _to_row(image: DesktopImage) -> Record:
     """Give an image as people read it in a table, with its sizes once they are known."""
     sizes = {"disk": image.min_disk_size, "stored": image.storage_size}
-    return to_record(image) | {
-        name: format_size(size) if size else "" for name, size in sizes.items()
-    }
+    return (
+        to_record(image)
+        | {name: format_size(size) if size else "" for name, size in sizes.items()}
+        | {"system": "" if image.folder_id else "yes"}
+    )
 
 
 def print_operation(

@@ -197,8 +197,12 @@ class Connection:
             metadata = await call.trailing_metadata()
         return next((str(value) for key, value in metadata or () if key == _VERIFIED_AT_KEY), None)
 
-    async def find_image(self, id_or_name: str, *, folder_id: str = "") -> DesktopImage:
-        """Find an image by its id, or else by its name among the folder's images.
+    async def find_image(
+        self, id_or_name: str, *, folder_id: str = "", is_system: bool = False
+    ) -> DesktopImage:
+        """Find an image by its id, or else by its name among the folder's and the system images.
+
+        The folder's own comes first; with `is_system` it is not meant.
 
         Raises:
             NotFoundError: there is neither.
@@ -211,9 +215,13 @@ class Connection:
                 raise  # a name may be no valid id
         if folder_id:
             named = _filter_by_name(id_or_name[:_MOST_NAME])
-            async for image in self.iter_images(folder_id=folder_id, condition=named):
-                if image.name == id_or_name:
-                    return image
+            found = [
+                image
+                async for image in self.iter_images(folder_id=folder_id, condition=named)
+                if image.name == id_or_name and not (is_system and image.folder_id)
+            ]
+            if found:
+                return max(found, key=lambda image: bool(image.folder_id))
         place = f"in the folder {folder_id}" if folder_id else "anywhere"
         raise NotFoundError(
             f"No desktop image {place} has the id or the name {id_or_name!r}.",

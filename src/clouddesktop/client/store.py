@@ -9,19 +9,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from google.protobuf.json_format import ParseDict, ParseError
 from google.rpc.status_pb2 import Status
 
-from clouddesktop.client.calls import CallError, failure_of_status, to_http_error
+from clouddesktop.client.calls import CallError, failure_of_status
 from clouddesktop.client.connection import Connection
 from clouddesktop.client.operations import WAIT_SECONDS, WaitTimeoutError
-from clouddesktop.client.profile import ProfileError
-from clouddesktop.errors import Code, DataLossError, Failure
+from clouddesktop.client.own_paths import OwnPaths, open_own_paths
+from clouddesktop.errors import Code
 
 POLL_SECONDS = 0.5
-_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
-"""Figures of a large store take their time."""
 
 Run = Mapping[str, Any]
 """A run as the server's JSON has it (docs/keeping.md)."""
@@ -46,35 +43,32 @@ class RunFailedError(CallError):
 class StoreConnection:
     """The calls about a server's store; made by `open_store_connection`.
 
-    All of them send a token and get a new one when the server refuses it.
-
     Raises:
         CallError: the server refused, or was out of reach.
     """
 
-    def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:
-        self._tokens = connection.tokens
-        self._http = http
+    def __init__(self, paths: OwnPaths) -> None:
+        self._paths = paths
 
     async def get_stats(self) -> Mapping[str, Any]:
         """Get what the store holds; takes a while in a large store."""
-        return await self._call("GET", "/store/v1/stats")
+        return await self._paths.call("GET", "/store/v1/stats")
 
     async def start_run(self, kind: str, **options: Any) -> Run:
         """Start a run, `gc` or `scrub`; it begins when its turn comes."""
-        return await self._call("POST", "/store/v1/runs", {"kind": kind, **options})
+        return await self._paths.call("POST", "/store/v1/runs", {"kind": kind, **options})
 
     async def get_run(self, run_id: str) -> Run:
-        return await self._call("GET", f"/store/v1/runs/{quote(run_id, safe='')}")
+        return await self._paths.call("GET", f"/store/v1/runs/{quote(run_id, safe='')}")
 
     async def list_runs(self, *, limit: int) -> list[Run]:
         """List the latest runs, the newest first."""
-        runs = (await self._call("GET", f"/store/v1/runs?limit={limit}")).get("runs", [])
+        runs = (await self._paths.call("GET", f"/store/v1/runs?limit={limit}")).get("runs", [])
         return list(runs)
 
     async def stop_run(self, run_id: str) -> Run:
         """Have a run end before its work is done; look again for its end."""
-        return await self._call("POST", f"/store/v1/runs/{quote(run_id, safe='')}:stop")
+        return await self._paths.call("POST", f"/store/v1/runs/{quote(run_id, safe='')}:stop")
 
     async def wait_run(
         self,
@@ -115,31 +109,6 @@ class StoreConnection:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any]:
-        for is_last in (self._tokens is None, True):
-            token = await self._tokens.get() if self._tokens is not None else ""
-            try:
-                response = await self._http.request(
-                    method,
-                    path,
-                    json=body,
-                    headers={"authorization": f"Bearer {token}"} if token else {},
-                )
-            except httpx.TransportError as cause:
-                raise _unreachable(str(self._http.base_url), cause) from cause
-            answer = _read_json(response)
-            if response.is_success:
-                if not isinstance(answer, dict):
-                    raise DataLossError(f"The answer of {response.url} makes no sense.")
-                return answer
-            error = to_http_error(answer, url=str(response.url), http_status=response.status_code)
-            if error.code is not Code.UNAUTHENTICATED or is_last or self._tokens is None:
-                raise error
-            self._tokens.forget(token)
-        raise AssertionError("The last round returns or raises.")
-
 
 @asynccontextmanager
 async def open_store_connection(connection: Connection) -> AsyncIterator[StoreConnection]:
@@ -148,35 +117,5 @@ async def open_store_connection(connection: Connection) -> AsyncIterator[StoreCo
     Raises:
         ProfileError: the profile does not say where HTTPS is.
     """
-    profile = connection.profile
-    if not profile.rest:
-        raise ProfileError(
-            "The profile has no key `rest` with the server's base URL.",
-            remedy="Restore the profile.yaml that `clouddesktop serve` wrote.",
-        )
-    async with httpx.AsyncClient(
-        base_url=profile.rest,
-        verify=False if profile.is_plaintext else profile.make_ssl_context(),
-        timeout=_TIMEOUT,
-        trust_env=not profile.is_loopback,  # no proxy leads to this machine
-    ) as http:
-        yield StoreConnection(connection, http)
-
-
-def _read_json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def _unreachable(base_url: str, cause: httpx.TransportError) -> CallError:
-    said = (str(cause) or type(cause).__name__).rstrip(".")
-    failure = Failure(
-        code=Code.UNAVAILABLE,
-        reason="UNAVAILABLE",
-        message=f"The server at {base_url} cannot be reached: {said}.",
-        remedy="Check that `clouddesktop serve` runs there, and that `rest` and `ca` of the "
-        "profile are its own.",
-    )
-    return CallError(failure.message, failure=failure, is_from_server=False)
+    async with open_own_paths(connection) as paths:
+        yield StoreConnection(paths)

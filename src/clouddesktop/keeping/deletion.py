@@ -15,6 +15,7 @@ from clouddesktop.catalog.operations import (
 )
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.access import Caller
+from clouddesktop.keeping.system_images import check_is_changeable
 from clouddesktop.model.access import Resource
 from clouddesktop.model.image import ImageStatus
 from clouddesktop.model.operation import (
@@ -49,6 +50,7 @@ class Deletions:
 
         Raises:
             NotFoundError: there is no such image, or none that the caller may see.
+            SystemImageError: it belongs to the whole installation.
             PermissionDeniedError: the caller may not delete it.
             ImageBeingMadeError: a copy is making it.
             IdempotencyKeyReusedError: the key came with another request before.
@@ -69,6 +71,7 @@ def _delete(
     if earlier is not None:
         return earlier
     image = get_image(connection, image_id)
+    check_is_changeable(image)
     caller.require(Permission.IMAGES_DELETE, Resource.of_image(image_id, image.folder_id))
     if image.status is ImageStatus.CREATING:
         operation_id = find_running_operation(connection, image_id)

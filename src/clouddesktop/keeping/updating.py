@@ -11,6 +11,7 @@ from clouddesktop.catalog.operations import (
     find_earlier_operation,
 )
 from clouddesktop.iam.access import Caller
+from clouddesktop.keeping.system_images import check_is_changeable
 from clouddesktop.model.access import Resource
 from clouddesktop.model.image import ImageChanges
 from clouddesktop.model.operation import (
@@ -43,6 +44,7 @@ class Updates:
 
         Raises:
             NotFoundError: there is no such image, or none that the caller may see.
+            SystemImageError: it belongs to the whole installation.
             PermissionDeniedError: the caller may not change it.
             AlreadyExistsError: its folder has another image of the new name.
             IdempotencyKeyReusedError: the key came with another request before.
@@ -61,6 +63,7 @@ def _update(
     if earlier is not None:
         return earlier
     image = get_image(connection, image_id)
+    check_is_changeable(image)
     caller.require(Permission.IMAGES_UPDATE, Resource.of_image(image_id, image.folder_id))
     image = update_image(connection, image_id, changes)
     return add_done_operation(

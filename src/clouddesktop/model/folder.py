@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+SYSTEM_FOLDER_ID = ""
+"""The folder of the images that belong to the whole installation; its cloud's id is the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:

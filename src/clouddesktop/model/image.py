@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from clouddesktop.ids import Digest, to_digest
+from clouddesktop.model.folder import SYSTEM_FOLDER_ID
 
 MIN_DISK_STEP = 4 << 20
 """`min_disk_size` is the virtual disk's size rounded up to this many bytes."""
@@ -40,6 +41,11 @@ class Image:
     storage_size: int = 0
     min_disk_size: int = 0
     manifest: Digest | None = None
+
+    @property
+    def is_system(self) -> bool:
+        """Whether it belongs to the whole installation."""
+        return self.folder_id == SYSTEM_FOLDER_ID
 
     def to_record(self) -> dict[str, Any]:
         """Give JSON-ready values, to be kept as the result of an operation."""

@@ -23,6 +23,7 @@ from clouddesktop.iam.tokens import TokenService
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import AccessBinding, AuthorizedKey, Resource
 from clouddesktop.model.folder import Folder
+from clouddesktop.model.image import Image
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.source.folder import FolderSource
 from unit.api.serving import (
@@ -109,6 +110,10 @@ class World:
             empty_folder_id=empty.id,
             compute_image_id=f"golden-{folder_id}",
         )
+
+    def add_images(self, *images: Image) -> None:
+        for image in images:
+            self.database.write(add_image, image)
 
     def bind(self, subject_id: str, role_id: str, *resources: Resource) -> None:
         self.database.write(remove_bindings_of, subject_id)

@@ -160,21 +160,24 @@ def test_get_of_nothing_says_what_there_is(profile_file: Path, run: Run) -> None
     assert outcome.err.count("\n") == 1
 
 
+TABLE = r"""
++----------+-----------+----------+---------+---------+--------+--------------------------+
+| ID       | NAME      | STATUS   | DISK    | STORED  | SYSTEM | CREATED                  |
++----------+-----------+----------+---------+---------+--------+--------------------------+
+| e3v2     | a\x1b[2Jb | ACTIVE   | 64.4 GB | 1.23 kB |        | 2026-11-24T12:30:00.123Z |
+| e3vnew   | b         | CREATING |         |         |        | 2026-11-24T12:30:00.123Z |
+| e3vimage | 日本      | ACTIVE   | 64.4 GB | 1.23 kB |        | 2026-11-24T12:30:00.123Z |
++----------+-----------+----------+---------+---------+--------+--------------------------+
+"""
+
+
 def test_list_draws_a_table(api: ScriptedApi, profile_file: Path, run: Run) -> None:
     """As they come, with sizes once known; names steer no terminal, and wide ones stay in line."""
     status = DesktopImage.Status.CREATING
     new = an_image(id="e3vnew", name="b", status=status, min_disk_size=0, storage_size=0)
     api.images = [an_image(id="e3v2", name="a\x1b[2Jb"), new, an_image(name="日本")]
     outcome = run("image", "list", "--profile", profile_file)
-    assert outcome.out.splitlines() == [
-        "+----------+-----------+----------+---------+---------+--------------------------+",
-        "| ID       | NAME      | STATUS   | DISK    | STORED  | CREATED                  |",
-        "+----------+-----------+----------+---------+---------+--------------------------+",
-        "| e3v2     | a\\x1b[2Jb | ACTIVE   | 64.4 GB | 1.23 kB | 2026-11-24T12:30:00.123Z |",
-        "| e3vnew   | b         | CREATING |         |         | 2026-11-24T12:30:00.123Z |",
-        "| e3vimage | 日本      | ACTIVE   | 64.4 GB | 1.23 kB | 2026-11-24T12:30:00.123Z |",
-        "+----------+-----------+----------+---------+---------+--------------------------+",
-    ]
+    assert outcome.out == TABLE.lstrip()
 
 
 @pytest.mark.parametrize(("style", "expected"), [("json", []), ("yaml", [])])
