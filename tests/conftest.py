@@ -28,7 +28,13 @@ def _unchanged_umask() -> Iterator[None]:
     os.umask(umask)
 
 
-pytest_plugins = ["parts.node_sdk", "parts.openstack_cloud", "parts.seaweedfs", "parts.server"]
+pytest_plugins = [
+    "parts.node_sdk",
+    "parts.openstack_cloud",
+    "parts.postgres",
+    "parts.seaweedfs",
+    "parts.server",
+]
 
 # Started by nohup or in the background of a script, children would ignore Ctrl-C as we do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
