@@ -141,7 +141,7 @@ def test_the_paths_say_what_is_wrong(server: ServerProcess) -> None:
         assert missing.status_code == 404
         assert missing.json()["message"] == "KeeperRun e3knone not found"
         assert http.post("/store/v1/runs/e3knone:stop").status_code == 404
-        assert http.get("/store/v1/nothing").status_code == 501
+        assert http.get("/store/v1/nothing").status_code == 404
         started = http.post("/store/v1/runs", json={"kind": "gc", "dry_run": True})
         assert started.status_code == 200
         assert started.json()["options"] == {"dry_run": True}
