@@ -64,6 +64,21 @@ class Settings(BaseSettings):
     scrub_rate: int = Field(
         100_000_000, ge=0, description="Bytes a second that a scrub reads at most; 0: no bound."
     )
+    operation_retention: float = Field(
+        30.0, ge=0, description="Days that an operation is kept after its end; 0: for ever."
+    )
+    rate_limit: float = Field(
+        0.0, ge=0, description="Calls a second that a subject may make in the long run; 0: any."
+    )
+    rate_burst: int = Field(
+        100, ge=1, description="Calls that a subject may make at once, where there is a rate limit."
+    )
+    audit_size: int = Field(
+        100_000_000, ge=1 << 16, description="Bytes of an audit log's file before a new one begins."
+    )
+    audit_files: int = Field(
+        100, ge=1, description="Full files of the audit log that are kept; the oldest go."
+    )
     config: Path | None = Field(None, description="A TOML file with these settings.")
     names: tuple[str, ...] = Field(
         (), description="Further host names of this server, for its certificate and token audience."

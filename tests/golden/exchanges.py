@@ -213,7 +213,8 @@ def _operation_exchanges() -> Iterator[Exchange]:
 
 def _open_exchanges() -> Iterator[Exchange]:
     """Go through the methods that need no token."""
-    ids = ("clouddesktops", "compute", "endpoint", "iam", "operation", "resource-manager")
+    ids: tuple[str, ...] = ("clouddesktops", "compute", "endpoint", "iam", "operation")
+    ids += ("quota-manager", "resource-manager")
     yield Exchange(
         name="list endpoints",
         method=f"{ENDPOINT}.ApiEndpointService/List",

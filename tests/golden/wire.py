@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,17 +178,23 @@ def _field_mask(text: str) -> bytes:
     return b"".join(_chunk(1, each.encode()) for each in paths)
 
 
+def _double_value(number: float) -> bytes:
+    return varint(1 << 3 | _FIXED64) + struct.pack("<d", number) if number else b""
+
+
 def _empty(_value: Json) -> bytes:
     return b""
 
 
-_WELL_KNOWN = {
+_WELL_KNOWN: dict[str, Callable[[Any], bytes]] = {
+    "google.protobuf.DoubleValue": _double_value,
     "google.protobuf.Timestamp": _timestamp,
     "google.protobuf.Duration": _duration,
     "google.protobuf.FieldMask": _field_mask,
     "google.protobuf.Empty": _empty,
 }
-_SAMPLES = {
+_SAMPLES: dict[str, Json] = {
+    "google.protobuf.DoubleValue": 2.5,
     "google.protobuf.Timestamp": "2026-11-24T12:30:00.123Z",
     "google.protobuf.Duration": "3.500s",
     "google.protobuf.FieldMask": "name,minDiskSize",

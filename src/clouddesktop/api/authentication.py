@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import structlog
+from starlette.requests import Request
+
 from clouddesktop.iam.access import Access, Caller
 from clouddesktop.iam.errors import TokenMissingError
 from clouddesktop.iam.tokens import TokenService
@@ -15,6 +18,17 @@ class Callers:
     def __init__(self, *, tokens: TokenService, access: Access) -> None:
         self._tokens = tokens
         self._access = access
+
+    async def find_sender(self, request: Request) -> Caller:
+        """Say who sent a request to one of our own paths, and note it for the logs.
+
+        Raises:
+            UnauthenticatedError: as `find` does.
+        """
+        caller = await self.find(request.headers.get("authorization"))
+        structlog.contextvars.bind_contextvars(subject=caller.id)
+        request.scope["caller"] = caller
+        return caller
 
     async def find(self, authorization: str | None) -> Caller:
         """Say who sent this header.

@@ -31,12 +31,17 @@ Proceed = Callable[["Call"], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A method as it is served; `is_open` means that it needs no token."""
+    """A method as it is served; `is_open` means that it needs no token.
+
+    `is_change` tells what changes something from what reads; the audit log calls it `event_type`.
+    """
 
     path: str
     request_class: type[Message] | None
     answer: Answer
     is_open: bool = False
+    is_change: bool = False
+    event_type: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

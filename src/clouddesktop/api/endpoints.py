@@ -20,6 +20,7 @@ SERVICE_IDS = (
     "endpoint",
     "iam",
     "operation",
+    "quota-manager",
     "resource-manager",
 )
 """The public cloud's ids. The official SDK needs `iam` and `operation`, whatever it calls."""

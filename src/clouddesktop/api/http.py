@@ -19,7 +19,6 @@ from http import HTTPStatus
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
-import structlog
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -30,6 +29,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from clouddesktop.api.auditing import Auditing
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.byte_ranges import ByteRange, find_range
 from clouddesktop.api.diffs import diff_to_json
@@ -68,7 +68,12 @@ class TooManyDownloadsError(ResourceExhaustedError):
 
 
 def build_http_app(
-    *, exports: Exports, callers: Callers, further: Iterable[Route] = (), rest: ASGIApp
+    *,
+    exports: Exports,
+    callers: Callers,
+    rest: ASGIApp,
+    further: Iterable[Route] = (),
+    auditing: Auditing | None = None,
 ) -> Starlette:
     """Build the ASGI application with `further` routes; its threads end with the interpreter.
 
@@ -85,7 +90,7 @@ def build_http_app(
             *further,
         ],
         exception_handlers={HTTPException: _refuse},
-        middleware=[Middleware(HttpEdge)],
+        middleware=[Middleware(HttpEdge, auditing=auditing)],
     )
     app.router.redirect_slashes = False
     app.router.default = GZipMiddleware(rest, minimum_size=_LEAST_PACKED_BYTES)
@@ -156,8 +161,7 @@ class _Delivery:
             )
 
     async def _open(self, request: Request, name: str = "image_id") -> ImageReader:
-        caller = await self._callers.find(request.headers.get("authorization"))
-        structlog.contextvars.bind_contextvars(subject=caller.id)
+        caller = await self._callers.find_sender(request)
         image_id = request.path_params[name]
         return await self._in_thread(self._exports.open_image, image_id, caller=caller)
 

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from clouddesktop.api.auditing import Auditing
 from clouddesktop.api.byte_ranges import RangeNotSatisfiableError
 from clouddesktop.api.request_ids import client_ids, new_request_id, new_trace_id
 from clouddesktop.api.rest_bindings import VerbNotAllowedError
@@ -23,6 +24,7 @@ from clouddesktop.errors import CloudDesktopError, Code, Failure
 _BETTER_STATUSES = {"content-range": 416, "allow": 405}
 """By what goes with them: HTTP is more exact than the codes of gRPC."""
 
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SEND_SECONDS = 60
 """How long a reader may take nothing at all before it is given up."""
 
@@ -36,8 +38,9 @@ class HttpEdge:
     client takes the answer for whole.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, auditing: Auditing | None = None) -> None:
         self._app = app
+        self._auditing = auditing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,8 +52,9 @@ class HttpEdge:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)
         try:
-            await self._app(scope, receive, request.send)
+            await self._app(scope, receive, request.audited(self._auditing))
         except CloudDesktopError as error:
+            request.note(self._auditing, error.failure)
             if error.code in (Code.INTERNAL, Code.DATA_LOSS) or request.status:
                 _log.exception("request failed")
             await request.fail(error.failure, receive, _headers_of(error))
@@ -75,6 +79,41 @@ class _Request:
         self._send = send
         self._start = time.perf_counter()
 
+    def audited(self, auditing: Auditing | None) -> Send:
+        """Give a `send` by which what was done is in the audit log before its answer leaves."""
+        if auditing is None or self._scope["method"] in _READS:
+            return self.send
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.note(auditing, None)
+            await self.send(message)
+
+        return send
+
+    def note(self, auditing: Auditing | None, failure: Failure | None) -> None:
+        """Write to the audit log what has become of a request to one of our own paths."""
+        # REST has no endpoint here: its calls are noted in the chain, as gRPC's are.
+        name = getattr(self._scope.get("endpoint"), "__name__", "")
+        if auditing is None or not name:
+            return
+        headers = Headers(scope=self._scope)
+        auditing.note_request(
+            name=name,
+            is_change=self._scope["method"] not in _READS,
+            request_id=self.id,
+            caller=self._scope.get("caller"),
+            peer=self._peer,
+            user_agent=headers.get("user-agent", ""),
+            parameters={**self._scope.get("path_params", {}), **self._scope.get("body", {})},
+            failure=failure,
+        )
+
+    @property
+    def _peer(self) -> str:
+        client = self._scope.get("client")
+        return f"{client[0]}:{client[1]}" if client else ""
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -96,7 +135,6 @@ class _Request:
         await response(self._scope, receive, self.send)
 
     def log(self) -> None:
-        client = self._scope.get("client")
         headers = Headers(scope=self._scope)
         _log.info(
             "request",
@@ -104,7 +142,7 @@ class _Request:
             path=self._scope["path"],
             status=self.status,
             milliseconds=round((time.perf_counter() - self._start) * 1000, 2),
-            peer=f"{client[0]}:{client[1]}" if client else None,
+            peer=self._peer or None,
             **client_ids(headers.get),
         )
 

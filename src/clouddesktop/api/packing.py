@@ -72,6 +72,7 @@ _PACKINGS = {
 
 @dataclass(frozen=True, slots=True)
 class _Types:
+    method: MethodDescriptor
     metadata: type[Message]
     response: type[Message]
     resource_field: str
@@ -88,6 +89,10 @@ class OperationPacker:
             LookupError: an option names a type that does not exist.
         """
         self._types = {kind: _types_of(packing) for kind, packing in packings.items()}
+
+    def method_of(self, kind: OperationKind) -> MethodDescriptor:
+        """Find the method that starts operations of one kind."""
+        return self._types[kind].method
 
     def pack(self, operation: Operation) -> operation_pb2.Operation:
         """Pack an operation as it is now.
@@ -117,6 +122,7 @@ def _types_of(packing: Packing) -> _Types:
     option = method.GetOptions().Extensions[options.operation]
     metadata = _find_type(method, option.metadata)
     return _Types(
+        method=method,
         metadata=GetMessageClass(metadata),
         response=GetMessageClass(_find_type(method, option.response)),
         resource_field=_find_resource_field(metadata),

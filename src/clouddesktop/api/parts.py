@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clouddesktop.api.auditing import Auditing
+from clouddesktop.api.rates import RateLimit
 from clouddesktop.catalog.engine import Database
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.iam.access import Access
@@ -17,7 +19,11 @@ from clouddesktop.keeping.updating import Updates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
-    """`advertised` gives HOST:PORT at which clients reach this server, empty while it starts."""
+    """`advertised` gives HOST:PORT at which clients reach this server, empty while it starts.
+
+    Without `auditing` nothing is written to an audit log, without `rate_limit` no call is one too
+    many.
+    """
 
     database: Database
     copies: CopyStarter
@@ -28,3 +34,5 @@ class ApiParts:
     folders: Folders
     bindings: Bindings
     advertised: Callable[[], str]
+    auditing: Auditing | None = None
+    rate_limit: RateLimit | None = None

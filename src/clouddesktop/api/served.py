@@ -76,14 +76,16 @@ def build_api(parts: ApiParts) -> Api:
         for method in service.methods:
             if method.request_class is not None:
                 validator.prepare(method.request_class)
-    interceptors = (
+    interceptors: tuple[Interceptor, ...] = (
         RequestIds(),
         CallLog(),
+        *([] if parts.auditing is None else [parts.auditing]),
         Errors(),
         CallLimit(_MOST_CALLS),
         Deadlines(),
         Validation(validator),
         Authentication(Callers(tokens=parts.tokens, access=parts.access)),
+        *([] if parts.rate_limit is None else [parts.rate_limit]),
     )
     return Api(services, interceptors)
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from google.api import (  # type: ignore[import-untyped, unused-ignore]  # ships no types
+    annotations_pb2,
+)
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.clouddesktop.v1 import (
@@ -16,8 +19,10 @@ from yandex.cloud.clouddesktop.v1 import (
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2, role_service_pb2
 from yandex.cloud.operation import operation_service_pb2
+from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2
 from yandex.cloud.resourcemanager.v1 import cloud_service_pb2, folder_service_pb2
 
+from clouddesktop.api.audit_events import event_type_of
 from clouddesktop.api.bindings import BindingMethods
 from clouddesktop.api.calls import Answer, Method
 from clouddesktop.api.clouds import CloudServicer
@@ -28,6 +33,7 @@ from clouddesktop.api.iam_tokens import IamTokenServicer
 from clouddesktop.api.operations import OperationServicer
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.quotas import QuotaLimitServicer
 from clouddesktop.api.roles import RoleServicer
 from clouddesktop.model.access import Resource
 
@@ -36,6 +42,8 @@ NOT_SERVED: tuple[ServiceDescriptor, ...] = (
     desktop_service_pb2.DESCRIPTOR.services_by_name["DesktopService"],
 )
 """Services of the Cloud Desktop API that this server knows and does not serve."""
+
+_OPERATION = "yandex.cloud.operation.Operation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +56,21 @@ class Service:
 
     @property
     def methods(self) -> list[Method]:
-        name = self.descriptor.full_name
-        return [
-            Method(
-                path=f"/{name}/{method}",
-                request_class=GetMessageClass(self.descriptor.methods_by_name[method].input_type),
-                answer=answer,
-                is_open=self.is_open,
-            )
-            for method, answer in self.answers.items()
-        ]
+        return [self._method(name, answer) for name, answer in self.answers.items()]
+
+    def _method(self, name: str, answer: Answer) -> Method:
+        descriptor = self.descriptor.methods_by_name[name]
+        is_get = bool(descriptor.GetOptions().Extensions[annotations_pb2.http].get)
+        # The published Cancel is bound to GET too: what it returns tells it from a read.
+        is_work = descriptor.output_type.full_name == _OPERATION and name != "Get"
+        return Method(
+            path=f"/{self.descriptor.full_name}/{name}",
+            request_class=GetMessageClass(descriptor.input_type),
+            answer=answer,
+            is_open=self.is_open,
+            is_change=is_work or not (is_get or self.is_open),
+            event_type=event_type_of(descriptor),
+        )
 
 
 def build_services(parts: ApiParts) -> list[Service]:
@@ -66,6 +79,7 @@ def build_services(parts: ApiParts) -> list[Service]:
     return [
         _desktop_images(parts, packer),
         _operations(parts, packer),
+        _quotas(parts),
         _folders(parts, packer),
         _clouds(parts, packer),
         _roles(),
@@ -90,6 +104,18 @@ def _desktop_images(parts: ApiParts, packer: OperationPacker) -> Service:
             "Get": images.get,
             "List": images.list_page,
             "Update": images.update,
+        },
+    )
+
+
+def _quotas(parts: ApiParts) -> Service:
+    quotas = QuotaLimitServicer(database=parts.database)
+    return Service(
+        descriptor=_find(quota_limit_service_pb2, "QuotaLimitService"),
+        answers={
+            "Get": quotas.get,
+            "List": quotas.list_page,
+            "ListServices": quotas.list_services,
         },
     )
 

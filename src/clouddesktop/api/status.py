@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -10,6 +11,7 @@ from google.rpc import (  # type: ignore[import-untyped, unused-ignore]  # ships
     error_details_pb2 as details,
 )
 from google.rpc import status_pb2
+from yandex.cloud.quota import quota_pb2
 
 from clouddesktop.errors import Code, Failure, InvalidArgumentError
 
@@ -97,6 +99,8 @@ def _details_of(failure: Failure, request_id: str) -> list[Message]:
             description=failure.message,
         )
         found.append(precondition)
+    if "quota_id" in failure.facts:
+        found.append(_quota_failure_of(failure.facts))
     if "resource_type" in failure.facts:
         found.append(
             details.ResourceInfo(
@@ -110,6 +114,17 @@ def _details_of(failure: Failure, request_id: str) -> list[Message]:
         retry.retry_delay.FromMilliseconds(round(failure.retry_after_seconds * 1000))
         found.append(retry)
     return found
+
+
+def _quota_failure_of(facts: Mapping[str, str]) -> quota_pb2.QuotaFailure:
+    failure = quota_pb2.QuotaFailure()
+    failure.violations.add(
+        metric=quota_pb2.QuotaMetric(
+            name=facts["quota_id"], limit=int(facts["limit"]), usage=float(facts["usage"])
+        ),
+        required=int(facts["required"]),
+    )
+    return failure
 
 
 def _with_violations(failure: Failure, shown: int) -> Failure:

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from google.protobuf.json_format import MessageToDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +23,7 @@ from starlette.routing import Route
 
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.json_bodies import read_json_object
+from clouddesktop.api.quota_http import quota_routes
 from clouddesktop.api.status import to_status
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import get_run, list_runs
@@ -42,7 +42,10 @@ _DEFAULT_RUNS = 20
 def store_routes(
     *, database: Database, keeper: Keeper, meter: StoreMeter, callers: Callers, cloud_id: str
 ) -> list[Route]:
-    """Build the routes, to be put beside those of the delivery; `cloud_id` is whose store it is."""
+    """Build the routes, and those for quotas, to be put beside those of the delivery.
+
+    `cloud_id` is whose store it is.
+    """
     cloud = Resource.of_cloud(cloud_id)
     store = _Store(database=database, keeper=keeper, meter=meter, callers=callers, cloud=cloud)
     return [
@@ -51,6 +54,7 @@ def store_routes(
         Route("/store/v1/runs", store.start_run, methods=["POST"]),
         Route("/store/v1/runs/{run_id}:stop", store.stop_run, methods=["POST"]),
         Route("/store/v1/runs/{run_id}", store.get_run, methods=["GET"]),
+        *quota_routes(database=database, callers=callers),
     ]
 
 
@@ -99,8 +103,7 @@ class _Store:
         return JSONResponse(run_to_record(run))
 
     async def _admit(self, request: Request, permission: Permission) -> Caller:
-        caller = await self._callers.find(request.headers.get("authorization"))
-        structlog.contextvars.bind_contextvars(subject=caller.id)
+        caller = await self._callers.find_sender(request)
         caller.require(permission, self._cloud)
         return caller
 

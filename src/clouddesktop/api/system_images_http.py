@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from google.protobuf.json_format import MessageToDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -56,9 +55,7 @@ class _Endpoints:
         return JSONResponse(MessageToDict(image_to_message(withdrawn)))
 
     async def _find_caller(self, request: Request) -> Caller:
-        caller = await self._callers.find(request.headers.get("authorization"))
-        structlog.contextvars.bind_contextvars(subject=caller.id)
-        return caller
+        return await self._callers.find_sender(request)
 
 
 def _read_texts(body: Any, **defaults: str) -> dict[str, str]:

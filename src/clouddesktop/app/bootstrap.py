@@ -75,6 +75,10 @@ class DataFolder:
         return self.root / "clouddesktop.db"
 
     @property
+    def audit(self) -> Path:
+        return self.root / "audit"
+
+    @property
     def store(self) -> Path:
         return self.root / "store"
 

@@ -15,6 +15,7 @@ from clouddesktop.app.aws import find_s3_access
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
 from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
+from clouddesktop.app.limits import LimitParts, limiting
 from clouddesktop.app.openstack import find_openstack_access
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import STORE_ID, settle_fact
@@ -68,6 +69,7 @@ class Parts:
     workflows: WorkflowEngine
     keeping: KeepingParts
     spool: Spool
+    limits: LimitParts
 
 
 class AnotherStoreError(FailedPreconditionError):
@@ -136,6 +138,7 @@ def built(
             workflows=workflows,
             keeping=keeping_parts,
             spool=spool,
+            limits=stack.enter_context(limiting(settings, folder, database, workflows)),
         )
 
 

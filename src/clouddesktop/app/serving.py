@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from starlette.types import ASGIApp
 
+from clouddesktop.api.auditing import Auditing, OperationEnds
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.openapi import build_openapi
@@ -102,6 +103,11 @@ class _Server:
         self._http_address = http_address
         self._names = names
         self._advertised = ""
+        find_cloud_id = parts.access.find_cloud_id
+        self._auditing = Auditing(parts.limits.audit_log, find_cloud_id=find_cloud_id)
+        self._operation_ends = OperationEnds(
+            parts.limits.audit_log, database=parts.database, find_cloud_id=find_cloud_id
+        )
 
     async def serve(self) -> None:
         stop = asyncio.Event()
@@ -153,6 +159,7 @@ class _Server:
         return build_http_app(
             exports=self._parts.exports,
             callers=callers,
+            auditing=self._auditing,
             rest=rest,
             further=[*store, *system_images, *reference],
         )
@@ -168,6 +175,8 @@ class _Server:
             folders=Folders(database=self._parts.database, access=self._parts.access),
             bindings=Bindings(database=self._parts.database, access=self._parts.access),
             advertised=lambda: self._advertised,
+            auditing=self._auditing,
+            rate_limit=self._parts.limits.rate_limit,
         )
 
     def _announce(self, *, grpc_port: int, http_port: int) -> None:
@@ -194,9 +203,11 @@ class _Server:
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             try:
+                await asyncio.to_thread(self._operation_ends.look)
                 await asyncio.to_thread(self._parts.workflows.resume_lost)
                 await asyncio.to_thread(self._parts.starter.resume_orphans)
                 await asyncio.to_thread(self._parts.keeping.idle_collections.look)
+                await asyncio.to_thread(self._parts.limits.retention.look)
             except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
 

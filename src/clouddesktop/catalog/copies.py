@@ -19,6 +19,7 @@ from sqlalchemy.dialects import sqlite
 from clouddesktop.catalog import chunks as chunk_index
 from clouddesktop.catalog.contents import remember_content
 from clouddesktop.catalog.images import get_image
+from clouddesktop.catalog.quotas import check_plan
 from clouddesktop.catalog.tables import (
     chunks,
     copy_ranges,
@@ -125,7 +126,11 @@ def record_plan(
     disk_size: int,
     bytes_total: int,
 ) -> None:
-    """Keep what the plan is made for; a plan made anew forgets the ranges of the one before."""
+    """Keep what the plan is made for; a plan made anew forgets the ranges of the one before.
+
+    Raises:
+        QuotaExceededError: its cloud has no room left for the planned bytes; nothing is kept.
+    """
     connection.execute(sa.delete(copy_ranges).where(copy_ranges.c.operation_id == run.operation_id))
     update_run(
         connection,
@@ -141,6 +146,7 @@ def record_plan(
         bytes_zero=0,
         phase=str(Phase.COPYING),
     )
+    check_plan(connection, run.operation_id)
 
 
 def get_fingerprint(connection: sa.Connection, run: CopyRun) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import idempotency_keys, operations
+from clouddesktop.catalog.tables import awaited_ends, idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.checksum import Checksum
@@ -23,6 +23,7 @@ from clouddesktop.model.operation import (
 
 _GET = sa.select(operations).where(operations.c.id == sa.bindparam("operation_id"))
 _ADD = sa.insert(operations)
+_AWAIT_END = sa.insert(awaited_ends)
 _FIND_REQUEST = sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
     idempotency_keys.c.subject == sa.bindparam("subject"),
     idempotency_keys.c.key == sa.bindparam("key"),
@@ -45,7 +46,7 @@ def get_operation(connection: sa.Connection, operation_id: str) -> Operation:
     row = connection.execute(_GET, {"operation_id": operation_id}).one_or_none()
     if row is None:
         raise NotFoundError.of_resource("Operation", operation_id)
-    return _to_operation(row._mapping)
+    return to_operation(row._mapping)
 
 
 def add_operation(
@@ -86,6 +87,8 @@ def add_operation(
             **operation.progress.to_record(),
         },
     )
+    if not operation.done:
+        connection.execute(_AWAIT_END, {"operation_id": operation.id})
 
 
 def add_done_operation(
@@ -184,7 +187,7 @@ def list_operations(
         )
     latest_first = (operations.c.created_at.desc(), operations.c.id.desc())
     rows = connection.execute(query.order_by(*latest_first).limit(page_size))
-    return [_to_operation(row._mapping) for row in rows]
+    return [to_operation(row._mapping) for row in rows]
 
 
 def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -211,7 +214,8 @@ def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, 
     return changed.rowcount == 1
 
 
-def _to_operation(row: sa.RowMapping) -> Operation:
+def to_operation(row: sa.RowMapping) -> Operation:
+    """Read the operation that a row of `operations` stands for."""
     return Operation(
         id=row["id"],
         kind=OperationKind(row["kind"]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.quotas import QuotaExceededError
 from clouddesktop.errors import ResourceExhaustedError, UnavailableError
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ def write_patiently(database: Database, query: Callable[..., T], *args: Any, **k
     for tries_left in reversed(range(_TRIES)):
         try:
             return database.write(query, *args, **kwargs)
+        except QuotaExceededError:
+            raise  # only people make room there
         except (UnavailableError, ResourceExhaustedError):
             if not tries_left:
                 raise

@@ -74,6 +74,14 @@ folders = sa.Table(
     sa.UniqueConstraint("cloud_id", "name"),
 )
 
+quota_limits = sa.Table(  # a quota without a row here has no limit
+    "quota_limits",
+    metadata,
+    _id("cloud_id", sa.ForeignKey("clouds.id"), primary_key=True),
+    sa.Column("quota_id", sa.Text, primary_key=True),  # QuotaId
+    sa.Column("limit", sa.BigInteger, nullable=False),
+)
+
 service_accounts = sa.Table(
     "service_accounts",
     metadata,
@@ -133,6 +141,7 @@ images = sa.Table(
     sa.Index(None, "folder_id", "id"),
     sa.Index(None, "folder_id", "created_at", "id"),
     sa.Index(None, "folder_id", "status", "id"),
+    sa.Index(None, "folder_id", "storage_size"),  # to add up what a folder's images take
     sa.Index(None, "manifest"),
 )
 
@@ -178,6 +187,13 @@ operations = sa.Table(
     sa.Column("bytes_deduplicated", sa.BigInteger, nullable=False),
     sa.Column("bytes_zero", sa.BigInteger, nullable=False),
     sa.Index(None, "resource_id", "created_at"),
+    sa.Index(None, "done", "modified_at"),
+)
+
+awaited_ends = sa.Table(  # operations whose end is still to be written to the audit log
+    "awaited_ends",
+    metadata,
+    _id("operation_id", sa.ForeignKey("operations.id"), primary_key=True),
 )
 
 idempotency_keys = sa.Table(
@@ -188,6 +204,7 @@ idempotency_keys = sa.Table(
     sa.Column("request_digest", sa.LargeBinary, nullable=False),
     _id("operation_id", sa.ForeignKey("operations.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "operation_id"),
 )
 
 packs = sa.Table(

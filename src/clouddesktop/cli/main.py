@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from clouddesktop import __version__
-from clouddesktop.cli import access, images, operations, serve, store
+from clouddesktop.cli import access, images, operations, quotas, serve, store
 from clouddesktop.cli.options import (
     EndpointOption,
     FolderOption,
@@ -38,6 +38,7 @@ app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
 app.add_typer(access.manager_app, name="resource-manager", help="Clouds, folders, and rights.")
 app.add_typer(access.iam_app, name="iam", help="Who may do what: roles.")
+app.add_typer(quotas.app, name="quota", help="Quotas: how much a cloud may have.")
 app.add_typer(store.app, name="store", help="The store: what it holds, and giving space back.")
 
 

@@ -118,6 +118,40 @@ def serve(
             "preferred: read them all the same. Default: required.",
         ),
     ] = None,
+    operation_retention: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DAYS",
+            help="How long an operation is kept after its end; 0: for ever. Default: 30.",
+        ),
+    ] = None,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Calls a second that a subject may make in the long run; 0: any. Default: 0.",
+        ),
+    ] = None,
+    rate_burst: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Calls that a subject may make at once, where there is a rate limit. "
+            "Default: 100.",
+        ),
+    ] = None,
+    audit_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES",
+            help="How long a file of the audit log becomes before a new one begins. "
+            "Default: 100000000.",
+        ),
+    ] = None,
+    audit_files: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Full files of the audit log that are kept. Default: 100."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A TOML file with these settings.")
     ] = None,
@@ -142,6 +176,11 @@ def serve(
         scrub_rate=scrub_rate,
         names=tuple(names) if names else None,
         sandbox=sandbox,
+        operation_retention=operation_retention,
+        rate_limit=rate_limit,
+        rate_burst=rate_burst,
+        audit_size=audit_size,
+        audit_files=audit_files,
         config=config,
     )
     raise typer.Exit(run_server(settings))

@@ -41,7 +41,7 @@ class RunFailedError(CallError):
 
 
 class StoreConnection:
-    """The calls about a server's store; made by `open_store_connection`.
+    """The calls about a server's store, and setting quotas; made by `open_store_connection`.
 
     Raises:
         CallError: the server refused, or was out of reach.
@@ -69,6 +69,13 @@ class StoreConnection:
     async def stop_run(self, run_id: str) -> Run:
         """Have a run end before its work is done; look again for its end."""
         return await self._paths.call("POST", f"/store/v1/runs/{quote(run_id, safe='')}:stop")
+
+    async def set_quota(
+        self, cloud_id: str, quota_id: str, *, limit: int | None
+    ) -> Mapping[str, Any]:
+        """Set a quota of a cloud, None for no limit; gives it with what is used of it."""
+        path = f"/quota/v1/clouds/{quote(cloud_id, safe='')}/limits/{quote(quota_id, safe='')}"
+        return await self._paths.call("PUT", path, {"limit": limit})
 
     async def wait_run(
         self,

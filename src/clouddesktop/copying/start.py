@@ -20,6 +20,7 @@ from clouddesktop.catalog.operations import (
     remember_request,
     replace_workflow,
 )
+from clouddesktop.catalog.quotas import check_quotas
 from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Prefix, new_id
@@ -33,6 +34,7 @@ from clouddesktop.model.operation import (
     Phase,
     Progress,
 )
+from clouddesktop.model.quota import QuotaId
 from clouddesktop.model.roles import Permission
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.workflow.engine import WorkflowEngine
@@ -76,6 +78,7 @@ class CopyStarter:
             NotFoundError: the folder or the compute image does not exist, or not for the caller.
             PermissionDeniedError: the caller may not make images there, or not use this one.
             AlreadyExistsError: the folder has an image of this name.
+            QuotaExceededError: the folder's cloud has as many images, or bytes, as it may.
             IdempotencyKeyReusedError: the key came with another request before.
         """
         return await asyncio.to_thread(self._start, request, caller, idempotency)
@@ -131,11 +134,14 @@ class CopyStarter:
         known = find_known_content(
             connection, compute_image=compute_image, fingerprint=fingerprint, checksum=checksum
         )
-        workflow_id = None
         if known is not None:
             image, operation = _already_done(image, operation, known)
-        else:
-            workflow_id = f"{operation.id}-1"
+        add_image(connection, image)
+        # What is not known yet has its size checked when the plan is made.
+        added = {QuotaId.IMAGES_COUNT: 1, QuotaId.IMAGES_SIZE: image.storage_size}
+        check_quotas(connection, request.folder_id, added)
+        workflow_id = None if known is not None else f"{operation.id}-1"
+        if workflow_id is not None:
             self._workflows.enqueue(
                 connection,
                 COPY_IMAGE,
@@ -143,7 +149,6 @@ class CopyStarter:
                 workflow_id=workflow_id,
                 partition=request.folder_id,
             )
-        add_image(connection, image)
         add_operation(
             connection,
             operation,

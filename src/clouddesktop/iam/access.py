@@ -42,6 +42,10 @@ class Caller:
     subject: Subject
     _permissions: Permissions
     _find_cloud_id: Callable[[str], str | None] = field(repr=False, compare=False)
+    checks: list[tuple[Permission, Resource, bool]] = field(
+        default_factory=list, repr=False, compare=False
+    )
+    """What `require` was asked for, and whether it was given; for the audit log."""
 
     @property
     def id(self) -> str:
@@ -70,7 +74,9 @@ class Caller:
             NotFoundError: it may not even see the resource.
             PermissionDeniedError: it may see it, and not do this.
         """
-        if self.may(permission, resource):
+        is_granted = self.may(permission, resource)
+        self.checks.append((permission, resource, is_granted))
+        if is_granted:
             return
         if not self.may(VIEW_PERMISSIONS[resource.kind], resource):
             raise NotFoundError.of_resource(resource.kind.word, resource.id)

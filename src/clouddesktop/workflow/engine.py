@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ _APPLICATION = "clouddesktop"
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
 _LIVE = {"PENDING", "ENQUEUED", "DELAYED"}
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
 class Steps:
@@ -205,6 +207,19 @@ class WorkflowEngine:
         for workflow_id in lost & self._seen_lost:
             DBOS.resume_workflow(workflow_id, queue_name=_QUEUE)
         self._seen_lost = lost
+
+    def prune(self, ended_before: datetime, *, at_once: int) -> int:
+        """Remove some workflows that ended before an instant, and say how many; cheap when none."""
+        ended = DBOS.list_workflows(
+            status=list(_ENDED),
+            completed_before=ended_before.isoformat(),
+            load_input=False,
+            load_output=False,
+            limit=at_once,
+        )
+        if ended:
+            DBOS.delete_workflows([each.workflow_id for each in ended])
+        return len(ended)
 
     def hold(self) -> None:
         """Begin no further step; workflows stay where they are and go on at the next launch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from google.protobuf.message import Message
 
+from clouddesktop.api.auditing import Auditing
 from clouddesktop.api.calls import Call
 from clouddesktop.api.served import Api
 from clouddesktop.catalog.bindings import add_binding, remove_bindings_of
@@ -62,7 +64,7 @@ class _NoWorkflows:
 class World:
     """An API over a real database, where anybody may be given any role."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make_auditing: Callable[[], Auditing] | None = None) -> None:
         key, _ = make_pair()
         self.database: Database = make_database(folder)
         self.database.write(add_folder, a_folder(OTHER_FOLDER))
@@ -88,7 +90,10 @@ class World:
             signing_key=b"s" * 32, find_key=find_key, audiences=["localhost"], clock=lambda: NOW
         )
         self.api: Api = make_api(
-            database=self.database, copies=cast("FakeCopies", copies), tokens=self.tokens
+            database=self.database,
+            copies=cast("FakeCopies", copies),
+            tokens=self.tokens,
+            auditing=None if make_auditing is None else make_auditing(),
         )
 
     def token_of(self, subject_id: str) -> str:
@@ -144,7 +149,9 @@ class World:
     async def answer(self, path: str, request: Message, token: str | None) -> Message:
         served = self.api.find(path)
         metadata = {} if token is None else {"authorization": f"Bearer {token}"}
-        call = Call(method=served.method, metadata=metadata, peer="test", request=request)
+        call = Call(
+            method=served.method, metadata=metadata, peer="ipv4:192.0.2.7:40112", request=request
+        )
         return await served.proceed(call)
 
 

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 
+from clouddesktop.api.auditing import Auditing
 from clouddesktop.api.parts import ApiParts
 from clouddesktop.api.served import Api, build_api
 from clouddesktop.api.server import GrpcServer
@@ -167,7 +168,13 @@ def make_database(folder: Path) -> Database:
     return database
 
 
-def make_api(*, database: Database, copies: FakeCopies, tokens: TokenService) -> Api:
+def make_api(
+    *,
+    database: Database,
+    copies: FakeCopies,
+    tokens: TokenService,
+    auditing: Auditing | None = None,
+) -> Api:
     access = Access(database=database)
     parts = ApiParts(
         database=database,
@@ -179,6 +186,7 @@ def make_api(*, database: Database, copies: FakeCopies, tokens: TokenService) ->
         folders=Folders(database=database, access=access),
         bindings=Bindings(database=database, access=access),
         advertised=lambda: ADVERTISED,
+        auditing=auditing,
     )
     return build_api(parts)
 

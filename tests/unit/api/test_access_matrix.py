@@ -17,6 +17,8 @@ from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2 as images
 from yandex.cloud.iam.v1 import role_service_pb2 as roles
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
 from yandex.cloud.operation import operation_service_pb2 as operations
+from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2 as quotas
+from yandex.cloud.quotamanager.v1 import resource_pb2 as quota_resource_pb2
 from yandex.cloud.resourcemanager.v1 import cloud_service_pb2 as clouds
 from yandex.cloud.resourcemanager.v1 import folder_service_pb2 as folders
 
@@ -38,6 +40,10 @@ from unit.iam.signing import NOW, make_pair, sign
 
 SEE_IMAGES = {
     "vdi.auditor", "vdi.viewer", "vdi.editor", "vdi.admin", "auditor", "viewer", "editor", "admin",
+}  # fmt: skip
+SEE_QUOTAS = {
+    "vdi.viewer", "vdi.editor", "vdi.admin", "quota-manager.viewer", "quota-manager.admin",
+    "viewer", "editor", "admin",
 }  # fmt: skip
 EDIT_IMAGES = {"vdi.editor", "vdi.admin", "editor", "admin"}
 USE_COMPUTE_IMAGES = {
@@ -87,8 +93,13 @@ def list_bindings(resource_id: str) -> Message:
     return access_pb2.ListAccessBindingsRequest(resource_id=resource_id)
 
 
+def the_cloud(at: Place) -> quota_resource_pb2.Resource:
+    return quota_resource_pb2.Resource(id=at.cloud_id, type="resource-manager.cloud")
+
+
 DESKTOP_IMAGES = "/yandex.cloud.clouddesktop.v1.api.DesktopImageService"
 OPERATIONS = "/yandex.cloud.operation.OperationService"
+QUOTAS = "/yandex.cloud.quotamanager.v1.QuotaLimitService"
 FOLDERS = "/yandex.cloud.resourcemanager.v1.FolderService"
 CLOUDS = "/yandex.cloud.resourcemanager.v1.CloudService"
 ROLE_SERVICE = "/yandex.cloud.iam.v1.RoleService"
@@ -128,6 +139,23 @@ TABLE = {
     f"{OPERATIONS}/Cancel": Row(
         request=lambda at: operations.CancelOperationRequest(operation_id=at.operation_id),
         allowed=EDIT_IMAGES,
+    ),
+    f"{QUOTAS}/Get": Row(
+        request=lambda at: quotas.GetQuotaLimitRequest(
+            resource=the_cloud(at), quota_id="vdi.desktopImages.count"
+        ),
+        allowed=SEE_QUOTAS,
+        is_for_cloud=True,
+    ),
+    f"{QUOTAS}/List": Row(
+        request=lambda at: quotas.ListQuotaLimitsRequest(resource=the_cloud(at), service="vdi"),
+        allowed=SEE_QUOTAS,
+        is_for_cloud=True,
+    ),
+    f"{QUOTAS}/ListServices": Row(
+        request=lambda _: quotas.ListServicesRequest(resource_type="resource-manager.cloud"),
+        allowed=EVERY_ROLE,
+        is_for_all=True,
     ),
     f"{FOLDERS}/Get": Row(
         request=lambda at: folders.GetFolderRequest(folder_id=at.folder_id), allowed=EVERY_ROLE

@@ -321,6 +321,7 @@ async def test_health_and_reflection_answer_without_a_token(served: Served) -> N
         "yandex.cloud.endpoint.ApiEndpointService",
         "yandex.cloud.iam.v1.IamTokenService",
         "yandex.cloud.iam.v1.RoleService",
+        "yandex.cloud.quotamanager.v1.QuotaLimitService",
         "yandex.cloud.resourcemanager.v1.CloudService",
         "yandex.cloud.resourcemanager.v1.FolderService",
         "grpc.health.v1.Health",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from clouddesktop.catalog.engine import Database
 from clouddesktop.workflow.engine import Steps, WorkflowEngine
+from parts.waiting import wait_for
 
 WAIT_SECONDS = 30
 
@@ -149,3 +151,55 @@ def test_draining_waits_for_the_step_at_work_and_begins_none(running: Running) -
     assert begun == [0]
     assert not running.ended.is_set()
     assert running.engine.is_live("workflow-1")
+
+
+def test_ended_workflows_are_pruned_and_others_are_not(running: Running) -> None:
+    """By when they ended; with the results of their steps, and no more at once than asked for."""
+    let_go = threading.Event()
+
+    async def step(item: int) -> int:
+        if item:
+            await asyncio.to_thread(let_go.wait)
+        return item
+
+    async def body(steps: Steps, argument: str) -> None:
+        await steps.run("step", step, len(argument))
+
+    def enqueue(workflow_id: str, argument: str) -> None:
+        running.database.write(
+            lambda connection: running.engine.enqueue(
+                connection, "workflow", argument, workflow_id=workflow_id, partition="p"
+            )
+        )
+
+    running.engine.register("workflow", body)
+    running.engine.launch()
+    for workflow_id in ("ended-1", "ended-2"):
+        enqueue(workflow_id, "")
+        wait_for(lambda each=workflow_id: not running.engine.is_live(each), workflow_id)  # type: ignore[misc]  # bound now
+    enqueue("running", "x")
+    wait_for(lambda: count_rows(running, "operation_outputs", "ended-1") > 0, "a result is kept")
+    now = datetime.now(tz=UTC)
+    assert running.engine.prune(now - timedelta(hours=1), at_once=10) == 0
+    later = now + timedelta(seconds=1)
+    assert running.engine.prune(later, at_once=1) == 1
+    assert running.engine.prune(later, at_once=10) == 1
+    assert running.engine.prune(later, at_once=10) == 0
+    for table in ("workflow_status", "operation_outputs"):
+        assert count_rows(running, table, "ended-1") == 0
+    assert running.engine.is_live("running")
+    let_go.set()
+    wait_for(lambda: not running.engine.is_live("running"), "the last workflow ends")
+
+
+def count_rows(running: Running, table: str, workflow_id: str) -> int:
+    """Count what the engine's own table has of a workflow."""
+    column = "workflow_uuid"
+    return int(
+        running.database.read(
+            lambda connection: connection.exec_driver_sql(
+                f"SELECT count(*) FROM {table} WHERE {column} = ?",  # noqa: S608  (ours)
+                (workflow_id,),
+            ).scalar_one()
+        )
+    )

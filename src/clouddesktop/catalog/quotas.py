@@ -1,0 +1,139 @@
+"""Queries on quotas. Usage is counted when it is asked for: no counter can drift away from it.
+
+The size that a cloud uses is the `storage_size` of its images, and for each copy that has made its
+plan and not ended, the bytes that it is going to read: its reservation. It becomes the stored size
+when the image is published, and nothing when the copy has rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from clouddesktop.catalog.folders import find_cloud_id
+from clouddesktop.catalog.tables import folders, images, operations, quota_limits
+from clouddesktop.errors import ResourceExhaustedError
+from clouddesktop.model.quota import Quota, QuotaId
+
+
+class QuotaExceededError(ResourceExhaustedError):
+    """The cloud would have more of something than its quota allows; nothing was changed."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
+def list_quotas(connection: sa.Connection, cloud_id: str) -> list[Quota]:
+    """List every quota of a cloud with what is used of it."""
+    limits = _find_limits(connection, cloud_id)
+    return [
+        Quota(id=each, limit=limits.get(each), usage=_measure(connection, cloud_id, each))
+        for each in QuotaId
+    ]
+
+
+def get_quota(connection: sa.Connection, cloud_id: str, quota_id: QuotaId) -> Quota:
+    """Read one quota of a cloud with what is used of it."""
+    limit = _find_limits(connection, cloud_id).get(quota_id)
+    return Quota(id=quota_id, limit=limit, usage=_measure(connection, cloud_id, quota_id))
+
+
+def set_limit(
+    connection: sa.Connection, cloud_id: str, quota_id: QuotaId, limit: int | None
+) -> Quota:
+    """Set a limit, None for none, and give the quota as it is then; what exceeds it stays."""
+    connection.execute(
+        sa.delete(quota_limits).where(
+            quota_limits.c.cloud_id == cloud_id, quota_limits.c.quota_id == str(quota_id)
+        )
+    )
+    if limit is not None:
+        connection.execute(
+            sa.insert(quota_limits).values(cloud_id=cloud_id, quota_id=str(quota_id), limit=limit)
+        )
+    return get_quota(connection, cloud_id, quota_id)
+
+
+def check_quotas(connection: sa.Connection, folder_id: str, added: Mapping[QuotaId, int]) -> None:
+    """See that what this transaction has `added` to a folder is within its cloud's quotas.
+
+    Call it in the transaction that holds the database's one write lock, after the insert.
+
+    Raises:
+        QuotaExceededError: it is not; names the quota, its limit and what would be needed.
+    """
+    cloud_id = find_cloud_id(connection, folder_id)
+    if cloud_id is None:
+        return
+    for quota_id, limit in _find_limits(connection, cloud_id).items():
+        if added.get(quota_id) and _exceeds(connection, cloud_id, quota_id, limit):
+            used = _measure(connection, cloud_id, quota_id)
+            raise _exceeded(cloud_id, quota_id, limit=limit, used=used, added=added[quota_id])
+
+
+def check_plan(connection: sa.Connection, operation_id: str) -> None:
+    """See that the size which a copy's plan has just reserved is within its cloud's quota.
+
+    Raises:
+        QuotaExceededError: it is not.
+    """
+    planned = connection.execute(
+        sa.select(operations.c.folder_id, operations.c.bytes_total).where(
+            operations.c.id == operation_id
+        )
+    ).one()
+    check_quotas(connection, planned.folder_id, {QuotaId.IMAGES_SIZE: planned.bytes_total})
+
+
+def _find_limits(connection: sa.Connection, cloud_id: str) -> dict[QuotaId, int]:
+    known = set(map(str, QuotaId))
+    rows = connection.execute(
+        sa.select(quota_limits.c.quota_id, quota_limits.c.limit).where(
+            quota_limits.c.cloud_id == cloud_id
+        )
+    )
+    return {QuotaId(row.quota_id): row.limit for row in rows if row.quota_id in known}
+
+
+def _exceeds(connection: sa.Connection, cloud_id: str, quota_id: QuotaId, limit: int) -> bool:
+    if quota_id is QuotaId.IMAGES_COUNT:
+        # One more than the limit tells: the rest of a million need not be counted.
+        some = _images_of(cloud_id, images.c.id).limit(limit + 1).subquery()
+        return _number(connection, sa.select(sa.func.count()).select_from(some)) > limit
+    return _measure(connection, cloud_id, quota_id) > limit
+
+
+def _measure(connection: sa.Connection, cloud_id: str, quota_id: QuotaId) -> int:
+    if quota_id is QuotaId.IMAGES_COUNT:
+        return _number(connection, _images_of(cloud_id, sa.func.count()))
+    stored = _images_of(cloud_id, sa.func.sum(images.c.storage_size))
+    reserved = _images_of(cloud_id, sa.func.sum(operations.c.bytes_total)).where(
+        operations.c.resource_id == images.c.id, operations.c.done.is_(False)
+    )
+    return _number(connection, stored) + _number(connection, reserved)
+
+
+def _images_of(cloud_id: str, what: Any) -> sa.Select[Any]:
+    return sa.select(what).where(images.c.folder_id == folders.c.id, folders.c.cloud_id == cloud_id)
+
+
+def _number(connection: sa.Connection, query: sa.Select[Any]) -> int:
+    return int(connection.scalar(query) or 0)
+
+
+def _exceeded(
+    cloud_id: str, quota_id: QuotaId, *, limit: int, used: int, added: int
+) -> QuotaExceededError:
+    return QuotaExceededError(
+        f"Quota limit {quota_id} exceeded",
+        remedy="Delete what is not needed, or have an administrator raise the limit:"
+        f" `clouddesktop quota set {quota_id} LIMIT`.",
+        facts={
+            "quota_id": str(quota_id),
+            "cloud_id": cloud_id,
+            "limit": str(limit),
+            "usage": str(used - added),
+            "required": str(used),
+        },
+    )
