@@ -36,4 +36,5 @@ async def read_json_object(request: Request, *, example: str) -> Mapping[str, An
         raise InvalidArgumentError(
             "The request's body is no JSON object.", remedy=f"Send one, such as {example}."
         )
+    request.scope["body"] = body  # for the audit log
     return body

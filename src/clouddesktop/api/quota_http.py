@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clouddesktop.api.authentication import Callers
-from clouddesktop.api.http_body import read_object
+from clouddesktop.api.json_bodies import read_json_object
 from clouddesktop.api.quotas import parse_quota_id
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.quotas import set_limit
@@ -34,7 +34,7 @@ def quota_routes(*, database: Database, callers: Callers) -> list[Route]:
         cloud_id = request.path_params["cloud_id"]
         caller.require(Permission.QUOTAS_UPDATE, Resource.of_cloud(cloud_id))
         quota_id = parse_quota_id(request.path_params["quota_id"])
-        limit = _limit_of(await read_object(request, example='{"limit": 10}'))
+        limit = _limit_of(await read_json_object(request, example='{"limit": 10}'))
         quota = await database.awrite(set_limit, cloud_id, quota_id, limit)
         return JSONResponse({"quota_id": str(quota.id), "limit": quota.limit, "usage": quota.usage})
 

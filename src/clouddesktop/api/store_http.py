@@ -23,7 +23,6 @@ from starlette.routing import Route
 
 from clouddesktop.api.authentication import Callers
 from clouddesktop.api.json_bodies import read_json_object
-from clouddesktop.api.quota_http import quota_routes
 from clouddesktop.api.status import to_status
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import get_run, list_runs
@@ -42,10 +41,7 @@ _DEFAULT_RUNS = 20
 def store_routes(
     *, database: Database, keeper: Keeper, meter: StoreMeter, callers: Callers, cloud_id: str
 ) -> list[Route]:
-    """Build the routes, and those for quotas, to be put beside those of the delivery.
-
-    `cloud_id` is whose store it is.
-    """
+    """Build the routes, to be put beside those of the delivery; `cloud_id` is whose store it is."""
     cloud = Resource.of_cloud(cloud_id)
     store = _Store(database=database, keeper=keeper, meter=meter, callers=callers, cloud=cloud)
     return [
@@ -54,7 +50,6 @@ def store_routes(
         Route("/store/v1/runs", store.start_run, methods=["POST"]),
         Route("/store/v1/runs/{run_id}:stop", store.stop_run, methods=["POST"]),
         Route("/store/v1/runs/{run_id}", store.get_run, methods=["GET"]),
-        *quota_routes(database=database, callers=callers),
     ]
 
 

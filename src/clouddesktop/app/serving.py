@@ -20,6 +20,7 @@ from clouddesktop.api.authentication import Callers
 from clouddesktop.api.http import build_http_app
 from clouddesktop.api.openapi import build_openapi
 from clouddesktop.api.parts import ApiParts
+from clouddesktop.api.quota_http import quota_routes
 from clouddesktop.api.reference_page import reference_routes
 from clouddesktop.api.rest import RestApp
 from clouddesktop.api.served import Api, build_api
@@ -148,6 +149,7 @@ class _Server:
             callers=callers,
             cloud_id=self._parts.default_folder.cloud_id,
         )
+        quotas = quota_routes(database=self._parts.database, callers=callers)
         system_images = system_image_routes(
             images=SystemImages(
                 database=self._parts.database,
@@ -161,7 +163,7 @@ class _Server:
             callers=callers,
             auditing=self._auditing,
             rest=rest,
-            further=[*store, *system_images, *reference],
+            further=[*store, *quotas, *system_images, *reference],
         )
 
     def _api_parts(self) -> ApiParts:
