@@ -36,6 +36,7 @@ bench: ## Measure beside cp, qemu-img, restic, borg, casync, curl and bare gRPC;
 	$(RUN) python benchmarks/exporting.py --image ~/.cache/clouddesktop/bench/base.raw
 	$(RUN) python benchmarks/remote.py
 	$(RUN) python benchmarks/api.py
+	$(RUN) python benchmarks/listing.py
 
 fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for longer, TARGETS="qcow2" for some
 	@mkdir -p .fuzz
