@@ -47,3 +47,6 @@ fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for l
 
 soak: setup ## Collect beside copies and deletions for ARGS minutes (10), and print the counts
 	SOAK_MINUTES=$(or $(ARGS),10) $(RUN) pytest -s tests/soak
+
+conformance: setup ## Write docs/conformance.md anew from the tests' marks
+	PYTHONPATH=tests $(RUN) python -c "from conformance.page import PAGE, make_conformance; PAGE.write_text(make_conformance().render())"

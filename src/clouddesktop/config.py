@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -47,6 +48,15 @@ class Settings(BaseSettings):
     )
     source_stall: float = Field(
         30.0, gt=0, description="Seconds without a byte after which a transfer is cut."
+    )
+    import_allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Private networks that images may be imported from all the same."
+    )
+    import_size: int = Field(1 << 40, gt=0, description="Bytes of a file that is imported.")
+    import_time: float = Field(86400.0, gt=0, description="Seconds that fetching it may take.")
+    upload_size: int = Field(1 << 40, gt=0, description="Bytes of a file that is uploaded.")
+    upload_expire: float = Field(
+        86400.0, gt=0, description="Seconds after which an upload is forgotten."
     )
     spool_size: int | None = Field(
         None, ge=0, description="Bytes for unpacking files; default: what is free, less 1 GiB."

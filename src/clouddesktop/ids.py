@@ -27,10 +27,12 @@ class Prefix(StrEnum):
     CLOUD = "b1c"
     FOLDER = "b1g"
     IMAGE = "e3v"
+    COMPUTE_IMAGE = "fd8"
     OPERATION = "e3o"
     SERVICE_ACCOUNT = "aje"
     KEY = "ajk"
     KEEPER_RUN = "e3k"
+    UPLOAD = "fdu"
 
 
 def new_id(prefix: Prefix) -> str:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from yandex.cloud import validation_pb2 as options
 
 from clouddesktop.api.bounds import Bounds
+from clouddesktop.api.rules import rules_of
 from clouddesktop.errors import FieldViolation
 
 Check = Callable[[Any, str, list[FieldViolation]], None]
@@ -30,7 +31,7 @@ _WRAPPERS = frozenset(
 
 def value_checks(field: FieldDescriptor, values: FieldDescriptor) -> list[Check]:
     """Make the checks of one value: the options are `field`'s, a map's values are of `values`."""
-    extensions = field.GetOptions().Extensions
+    extensions = rules_of(field).Extensions
     convert = _conversion(values)
     checks: list[Check] = []
     for option, subject, measure in (

@@ -22,11 +22,11 @@ from clouddesktop.api.filters import parse_filter
 from clouddesktop.api.idempotency import idempotency_of
 from clouddesktop.api.masks import masked
 from clouddesktop.api.messages import folder_to_message
+from clouddesktop.api.operation_pages import operations_page
 from clouddesktop.api.packing import OperationPacker
-from clouddesktop.api.paging import make_page_token, page_of, page_size_of, read_page_token
+from clouddesktop.api.paging import page_of
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder, list_folders
-from clouddesktop.catalog.operations import list_operations
 from clouddesktop.errors import NotFoundError, UnimplementedError
 from clouddesktop.iam.folders import Folders, NewFolder
 from clouddesktop.model.access import Resource
@@ -106,16 +106,10 @@ class FolderServicer:
         self, request: ListFolderOperationsRequest, call: Call
     ) -> ListFolderOperationsResponse:
         call.caller.require(Permission.FOLDERS_GET, Resource.of_folder(request.folder_id))
-        page_size = page_size_of(request.page_size)
-        found = await self._database.aread(
-            list_operations,
-            request.folder_id,
-            page_size=page_size + 1,
-            after=read_page_token(request, request.page_token),
+        return await operations_page(
+            request,
+            ListFolderOperationsResponse,
+            resource_id=request.folder_id,
+            database=self._database,
+            operations=self._operations,
         )
-        page = ListFolderOperationsResponse(
-            operations=[self._operations.pack(each) for each in found[:page_size]]
-        )
-        if len(found) > page_size:
-            page.next_page_token = make_page_token(request, last_id=page.operations[-1].id)
-        return page

@@ -21,8 +21,15 @@ from clouddesktop.api.rest_bindings import VerbNotAllowedError
 from clouddesktop.api.status import HTTP_CODES, to_status
 from clouddesktop.errors import CloudDesktopError, Code, Failure
 
-_BETTER_STATUSES = {"content-range": 416, "allow": 405}
-"""By what goes with them: HTTP is more exact than the codes of gRPC."""
+_BETTER_STATUSES = {
+    "RANGE_NOT_SATISFIABLE": 416,
+    "METHOD_NOT_ALLOWED": 405,
+    "BODY_TOO_LARGE": 413,
+    "UPLOAD_TOO_LARGE": 413,
+    "UPLOAD_MEDIA_TYPE": 415,
+    "TUS_VERSION": 412,
+}
+"""By the reasons of errors: HTTP is more exact than the codes of gRPC."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SEND_SECONDS = 60
@@ -127,9 +134,7 @@ class _Request:
         """Answer with the error if there is still time for that."""
         if self.status:
             return
-        status = HTTP_CODES[failure.code]
-        for header, better in _BETTER_STATUSES.items():
-            status = better if header in headers else status
+        status = _BETTER_STATUSES.get(failure.reason, HTTP_CODES[failure.code])
         body = MessageToDict(to_status(failure, self.id))
         response = JSONResponse(body, status_code=status, headers=headers)
         await response(self._scope, receive, self.send)

@@ -7,11 +7,15 @@ from typing import Any
 
 from yandex.cloud.access import access_pb2
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.compute.v1 import image_pb2
+from yandex.cloud.iam.v1 import key_pb2, service_account_pb2
 from yandex.cloud.resourcemanager.v1 import folder_pb2
 
-from clouddesktop.model.access import AccessBinding
+from clouddesktop.model.access import AccessBinding, AuthorizedKey
+from clouddesktop.model.compute import ImportedImage
 from clouddesktop.model.folder import Folder
-from clouddesktop.model.image import Image
+from clouddesktop.model.image import ComputeImage, Image
+from clouddesktop.model.service_account import ServiceAccount
 
 
 def image_to_message(image: Image) -> DesktopImage:
@@ -39,6 +43,59 @@ def folder_to_message(folder: Folder) -> folder_pb2.Folder:
         status=folder_pb2.Folder.ACTIVE,
     )
     message.created_at.FromDatetime(folder.created_at)
+    return message
+
+
+def imported_to_message(image: ImportedImage) -> image_pb2.Image:
+    message = image_pb2.Image(
+        id=image.id,
+        folder_id=image.folder_id,
+        name=image.name,
+        description=image.description,
+        labels=image.labels,
+        family=image.family,
+        storage_size=image.storage_size,
+        min_disk_size=image.min_disk_size,
+        status=image_pb2.Image.Status.ValueType(int(image.status)),
+    )
+    message.created_at.FromDatetime(image.created_at)
+    if image.os_type:
+        message.os.type = image_pb2.Os.Type.ValueType(image.os_type)
+    return message
+
+
+def source_image_to_message(image: ComputeImage) -> image_pb2.Image:
+    """Tell what is known of a file without opening it: its sizes are not."""
+    return image_pb2.Image(
+        id=image.id,
+        folder_id=image.folder_id,
+        name=image.id,
+        description=f"{image.location} in the source {image.source}",
+        status=image_pb2.Image.READY,
+    )
+
+
+def service_account_to_message(account: ServiceAccount) -> service_account_pb2.ServiceAccount:
+    message = service_account_pb2.ServiceAccount(
+        id=account.id,
+        folder_id=account.folder_id,
+        name=account.name,
+        description=account.description,
+        labels=account.labels,
+    )
+    message.created_at.FromDatetime(account.created_at)
+    return message
+
+
+def key_to_message(key: AuthorizedKey) -> key_pb2.Key:
+    message = key_pb2.Key(
+        id=key.id,
+        service_account_id=key.service_account_id,
+        description=key.description,
+        key_algorithm=key_pb2.Key.RSA_2048,
+        public_key=key.public_key,
+    )
+    message.created_at.FromDatetime(key.created_at)
     return message
 
 

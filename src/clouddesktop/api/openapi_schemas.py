@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from yandex.cloud import validation_pb2 as options
 
 from clouddesktop.api.bounds import Bounds
+from clouddesktop.api.rules import rules_of
 
 Json = dict[str, Any]
 
@@ -65,7 +66,7 @@ class Schemas:
 
     @staticmethod
     def is_required(field: FieldDescriptor) -> bool:
-        return bool(field.GetOptions().Extensions[options.required])
+        return bool(rules_of(field).Extensions[options.required])
 
     def reference_by_name(self, full_name: str) -> Json:
         return self.reference(descriptor_pool.Default().FindMessageTypeByName(full_name))
@@ -128,7 +129,7 @@ class Schemas:
 def _map_schema(field: FieldDescriptor, value: Json) -> Json:
     schema: Json = {"type": "object", "additionalProperties": value}
     schema |= _limits(field, options.size, "Properties")
-    keys = field.GetOptions().Extensions[options.map_key]
+    keys = rules_of(field).Extensions[options.map_key]
     names: Json = {}
     if keys.length:
         names |= _bounds_to_limits(keys.length, "Length")
@@ -140,7 +141,7 @@ def _map_schema(field: FieldDescriptor, value: Json) -> Json:
 
 
 def _text_limits(field: FieldDescriptor) -> Json:
-    extensions = field.GetOptions().Extensions
+    extensions = rules_of(field).Extensions
     limits = _limits(field, options.length, "Length")
     if extensions[options.pattern]:
         limits["pattern"] = _whole(extensions[options.pattern])
@@ -150,7 +151,7 @@ def _text_limits(field: FieldDescriptor) -> Json:
 
 
 def _number_limits(field: FieldDescriptor) -> Json:
-    rule = field.GetOptions().Extensions[options.value]
+    rule = rules_of(field).Extensions[options.value]
     if not rule:
         return {}
     low, high = Bounds(rule).range
@@ -159,7 +160,7 @@ def _number_limits(field: FieldDescriptor) -> Json:
 
 
 def _limits(field: FieldDescriptor, option: Any, what: str) -> Json:
-    rule: str = field.GetOptions().Extensions[option]
+    rule: str = rules_of(field).Extensions[option]
     return _bounds_to_limits(rule, what) if rule else {}
 
 

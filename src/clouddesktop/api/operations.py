@@ -26,6 +26,7 @@ PROGRESS_KEY = "x-operation-progress"
 
 _CANCEL_PERMISSIONS = {
     model.OperationKind.COPY_IMAGE: Permission.IMAGES_CREATE,
+    model.OperationKind.CREATE_COMPUTE_IMAGE: Permission.COMPUTE_IMAGES_CREATE,
 }
 """What a caller who did not start it needs in its folder; others are done when they are made."""
 

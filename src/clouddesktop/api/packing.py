@@ -12,15 +12,28 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from yandex.cloud.api import operation_pb2 as options
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import DESCRIPTOR as IMAGES
+from yandex.cloud.compute.v1.image_service_pb2 import DESCRIPTOR as COMPUTE_IMAGES
+from yandex.cloud.iam.v1.key_service_pb2 import DESCRIPTOR as KEYS
+from yandex.cloud.iam.v1.service_account_service_pb2 import DESCRIPTOR as ACCOUNTS
 from yandex.cloud.operation import operation_pb2
 from yandex.cloud.resourcemanager.v1.cloud_service_pb2 import DESCRIPTOR as CLOUDS
 from yandex.cloud.resourcemanager.v1.folder_service_pb2 import DESCRIPTOR as FOLDERS
 
-from clouddesktop.api.messages import deltas_to_message, folder_to_message, image_to_message
+from clouddesktop.api.messages import (
+    deltas_to_message,
+    folder_to_message,
+    image_to_message,
+    imported_to_message,
+    key_to_message,
+    service_account_to_message,
+)
 from clouddesktop.api.status import to_status
+from clouddesktop.model.access import AuthorizedKey
+from clouddesktop.model.compute import ImportedImage
 from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import Image
 from clouddesktop.model.operation import Operation, OperationKind
+from clouddesktop.model.service_account import ServiceAccount
 
 ToMessage = Callable[[Mapping[str, Any]], Message]
 """Makes the response of a record that an operation has kept."""
@@ -45,6 +58,21 @@ def _folder_of(record: Mapping[str, Any]) -> Message:
     return folder_to_message(Folder.from_record(record))
 
 
+def _imported_of(record: Mapping[str, Any]) -> Message:
+    return imported_to_message(ImportedImage.from_record(record))
+
+
+def _account_of(record: Mapping[str, Any]) -> Message:
+    return service_account_to_message(ServiceAccount.from_record(record))
+
+
+def _key_of(record: Mapping[str, Any]) -> Message:
+    return key_to_message(AuthorizedKey.from_record(record))
+
+
+_ACCOUNT_METHODS = ACCOUNTS.services_by_name["ServiceAccountService"].methods_by_name
+_KEY_METHODS = KEYS.services_by_name["KeyService"].methods_by_name
+_COMPUTE_METHODS = COMPUTE_IMAGES.services_by_name["ImageService"].methods_by_name
 _IMAGE_METHODS = IMAGES.services_by_name["DesktopImageService"].methods_by_name
 _FOLDER_METHODS = FOLDERS.services_by_name["FolderService"].methods_by_name
 _CLOUD_METHODS = CLOUDS.services_by_name["CloudService"].methods_by_name
@@ -61,6 +89,26 @@ _PACKINGS = {
     OperationKind.UPDATE_FOLDER_BINDINGS: Packing(
         _FOLDER_METHODS["UpdateAccessBindings"], deltas_to_message
     ),
+    OperationKind.CREATE_COMPUTE_IMAGE: Packing(_COMPUTE_METHODS["Create"], _imported_of),
+    OperationKind.UPDATE_COMPUTE_IMAGE: Packing(_COMPUTE_METHODS["Update"], _imported_of),
+    OperationKind.DELETE_COMPUTE_IMAGE: Packing(_COMPUTE_METHODS["Delete"]),
+    OperationKind.SET_COMPUTE_IMAGE_BINDINGS: Packing(
+        _COMPUTE_METHODS["SetAccessBindings"], deltas_to_message
+    ),
+    OperationKind.UPDATE_COMPUTE_IMAGE_BINDINGS: Packing(
+        _COMPUTE_METHODS["UpdateAccessBindings"], deltas_to_message
+    ),
+    OperationKind.CREATE_SERVICE_ACCOUNT: Packing(_ACCOUNT_METHODS["Create"], _account_of),
+    OperationKind.UPDATE_SERVICE_ACCOUNT: Packing(_ACCOUNT_METHODS["Update"], _account_of),
+    OperationKind.DELETE_SERVICE_ACCOUNT: Packing(_ACCOUNT_METHODS["Delete"]),
+    OperationKind.SET_SERVICE_ACCOUNT_BINDINGS: Packing(
+        _ACCOUNT_METHODS["SetAccessBindings"], deltas_to_message
+    ),
+    OperationKind.UPDATE_SERVICE_ACCOUNT_BINDINGS: Packing(
+        _ACCOUNT_METHODS["UpdateAccessBindings"], deltas_to_message
+    ),
+    OperationKind.UPDATE_KEY: Packing(_KEY_METHODS["Update"], _key_of),
+    OperationKind.DELETE_KEY: Packing(_KEY_METHODS["Delete"]),
     OperationKind.SET_CLOUD_BINDINGS: Packing(
         _CLOUD_METHODS["SetAccessBindings"], deltas_to_message
     ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from http import HTTPStatus
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.json_format import MessageToJson
@@ -131,5 +130,4 @@ def _check_size(body: bytes | bytearray) -> None:
         raise BodyTooLargeError(
             f"The request's body has more than {_MOST_BODY_BYTES} bytes.",
             remedy="Ask for less at a time.",
-            facts={"http_status": str(HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value)},
         )

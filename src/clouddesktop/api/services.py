@@ -16,8 +16,14 @@ from yandex.cloud.clouddesktop.v1 import (
     desktop_image_service_pb2,
     desktop_service_pb2,
 )
+from yandex.cloud.compute.v1 import image_service_pb2
 from yandex.cloud.endpoint import api_endpoint_service_pb2
-from yandex.cloud.iam.v1 import iam_token_service_pb2, role_service_pb2
+from yandex.cloud.iam.v1 import (
+    iam_token_service_pb2,
+    key_service_pb2,
+    role_service_pb2,
+    service_account_service_pb2,
+)
 from yandex.cloud.operation import operation_service_pb2
 from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2
 from yandex.cloud.resourcemanager.v1 import cloud_service_pb2, folder_service_pb2
@@ -26,15 +32,18 @@ from clouddesktop.api.audit_events import event_type_of
 from clouddesktop.api.bindings import BindingMethods
 from clouddesktop.api.calls import Answer, Method
 from clouddesktop.api.clouds import CloudServicer
+from clouddesktop.api.compute_images import ComputeImageServicer
 from clouddesktop.api.desktop_images import DesktopImageServicer
 from clouddesktop.api.endpoints import ApiEndpointServicer
 from clouddesktop.api.folders import FolderServicer
 from clouddesktop.api.iam_tokens import IamTokenServicer
+from clouddesktop.api.keys import KeyServicer
 from clouddesktop.api.operations import OperationServicer
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.parts import ApiParts
 from clouddesktop.api.quotas import QuotaLimitServicer
 from clouddesktop.api.roles import RoleServicer
+from clouddesktop.api.service_accounts import ServiceAccountServicer
 from clouddesktop.model.access import Resource
 
 NOT_SERVED: tuple[ServiceDescriptor, ...] = (
@@ -78,10 +87,13 @@ def build_services(parts: ApiParts) -> list[Service]:
     packer = OperationPacker()
     return [
         _desktop_images(parts, packer),
+        _compute_images(parts, packer),
         _operations(parts, packer),
         _quotas(parts),
         _folders(parts, packer),
         _clouds(parts, packer),
+        _service_accounts(parts, packer),
+        _keys(parts, packer),
         _roles(),
         _endpoints(parts),
         _iam_tokens(parts),
@@ -120,6 +132,32 @@ def _quotas(parts: ApiParts) -> Service:
     )
 
 
+def _compute_images(parts: ApiParts, packer: OperationPacker) -> Service:
+    images = ComputeImageServicer(
+        database=parts.database,
+        sources=parts.sources,
+        imports=parts.imports,
+        images=parts.compute_images,
+        operations=packer,
+    )
+    bindings = BindingMethods(
+        bindings=parts.bindings, operations=packer, find_resource=images.find_resource
+    )
+    return Service(
+        descriptor=_find(image_service_pb2, "ImageService"),
+        answers={
+            "Create": images.create,
+            "Delete": images.delete,
+            "Get": images.get,
+            "GetLatestByFamily": images.get_latest_by_family,
+            "List": images.list_page,
+            "ListOperations": images.list_operations,
+            "Update": images.update,
+            **bindings.answers,
+        },
+    )
+
+
 def _operations(parts: ApiParts, packer: OperationPacker) -> Service:
     operations = OperationServicer(database=parts.database, operations=packer)
     return Service(
@@ -152,6 +190,42 @@ def _clouds(parts: ApiParts, packer: OperationPacker) -> Service:
             "Get": clouds.get,
             "List": clouds.list_page,
             **_binding_methods(parts, packer, Resource.of_cloud).answers,
+        },
+    )
+
+
+def _service_accounts(parts: ApiParts, packer: OperationPacker) -> Service:
+    accounts = ServiceAccountServicer(
+        database=parts.database, accounts=parts.accounts, operations=packer
+    )
+    bindings = BindingMethods(
+        bindings=parts.bindings, operations=packer, find_resource=accounts.find_resource
+    )
+    return Service(
+        descriptor=_find(service_account_service_pb2, "ServiceAccountService"),
+        answers={
+            "Create": accounts.create,
+            "Delete": accounts.delete,
+            "Get": accounts.get,
+            "List": accounts.list_page,
+            "ListOperations": accounts.list_operations,
+            "Update": accounts.update,
+            **bindings.answers,
+        },
+    )
+
+
+def _keys(parts: ApiParts, packer: OperationPacker) -> Service:
+    keys = KeyServicer(database=parts.database, accounts=parts.accounts, operations=packer)
+    return Service(
+        descriptor=_find(key_service_pb2, "KeyService"),
+        answers={
+            "Create": keys.create,
+            "Delete": keys.delete,
+            "Get": keys.get,
+            "List": keys.list_page,
+            "ListOperations": keys.list_operations,
+            "Update": keys.update,
         },
     )
 

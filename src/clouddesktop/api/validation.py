@@ -28,6 +28,7 @@ from clouddesktop.api.checks import (
     missing,
     value_checks,
 )
+from clouddesktop.api.rules import is_exactly_one, rules_of
 from clouddesktop.errors import FieldViolation
 
 _MOST_KEY_CHARACTERS = 63
@@ -78,22 +79,18 @@ class RequestValidator:
                 raise ValueError(f"{field.full_name}: {error}") from error
             if check is not None:
                 checks.append(check)
-        checks.extend(
-            exactly_one(oneof)
-            for oneof in descriptor.oneofs
-            if oneof.GetOptions().Extensions[options.exactly_one]
-        )
+        checks.extend(exactly_one(oneof) for oneof in descriptor.oneofs if is_exactly_one(oneof))
         return checks
 
     def _compile_one(self, field: FieldDescriptor) -> Check | None:
-        required = field.GetOptions().Extensions[options.required]
+        required = rules_of(field).Extensions[options.required]
         check = all_of([*value_checks(field, field), *self._nested_checks(field)])
         if not required and check is None:
             return None
         return _one(field, check, required=required)
 
     def _compile_list(self, field: FieldDescriptor) -> Check | None:
-        extensions = field.GetOptions().Extensions
+        extensions = rules_of(field).Extensions
         required, unique = extensions[options.required], extensions[options.unique]
         size = bounds_of(extensions[options.size])
         keys = all_of(key_checks(extensions[options.map_key])) if _is_map(field) else None

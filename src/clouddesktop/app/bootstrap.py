@@ -22,16 +22,19 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import (
     add_cloud,
     add_folder,
-    add_service_account,
     find_folder_named,
-    find_service_account_named,
 )
 from clouddesktop.catalog.keys import add_key, find_key
+from clouddesktop.catalog.service_accounts import (
+    add_service_account,
+    find_service_account_named,
+)
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.keys import make_authorized_key
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import AccessBinding, Resource
 from clouddesktop.model.folder import Cloud, Folder
+from clouddesktop.model.service_account import ServiceAccount
 
 _SEED_SIZE = 32
 _DEFAULT = "default"
@@ -85,6 +88,10 @@ class DataFolder:
     @property
     def spool(self) -> Path:
         return self.root / "spool"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
 
     @property
     def tls(self) -> Path:
@@ -178,9 +185,8 @@ def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
     admin = find_service_account_named(connection, _ADMIN)
     if admin is None:
         admin = new_id(Prefix.SERVICE_ACCOUNT)
-        add_service_account(
-            connection, service_account_id=admin, folder_id=default.id, name=_ADMIN, created_at=now
-        )
+        account = ServiceAccount(id=admin, folder_id=default.id, name=_ADMIN, created_at=now)
+        add_service_account(connection, account)
         binding = AccessBinding(role_id="admin", subject_id=admin, subject_type="serviceAccount")
         add_binding(connection, Resource.of_cloud(default.cloud_id), binding)
     if not folder.admin_key.exists() or not _is_registered(connection, folder.admin_key):

@@ -11,12 +11,11 @@ from functools import partial
 
 import structlog
 
-from clouddesktop.app.aws import find_s3_access
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue, prepare_token_seed
 from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.keeping import KeepingParts, keeping
 from clouddesktop.app.limits import LimitParts, limiting
-from clouddesktop.app.openstack import find_openstack_access
+from clouddesktop.app.sources import make_sources, make_uploads
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import STORE_ID, settle_fact
 from clouddesktop.catalog.keys import find_key
@@ -33,7 +32,8 @@ from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.originals import open_original
 from clouddesktop.keeping.scrub import Scrubber
 from clouddesktop.model.folder import Folder
-from clouddesktop.source.catalogue import SourceCatalogue, parse_source
+from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.source.uploads import Uploads
 from clouddesktop.store.blobs import (
     BlobNotFoundError,
     BlobStore,
@@ -63,6 +63,8 @@ class Parts:
     database: Database
     default_folder: Folder
     starter: CopyStarter
+    sources: SourceCatalogue
+    uploads: Uploads
     tokens: TokenService
     access: Access
     exports: Exports
@@ -90,7 +92,7 @@ def built(
         database = Database(settings.database or f"sqlite:///{folder.database.resolve()}")
         stack.callback(database.close)
         default = prepare_catalogue(database, folder)
-        sources = _make_sources(settings, default)
+        sources = make_sources(settings, default, uploads=folder.uploads)
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
         keys = open_keys(settings.encryption_keys, database)
         chunks = ChunkStore(blobs, keys=keys, failpoint=failpoint)
@@ -132,6 +134,8 @@ def built(
             database=database,
             default_folder=default,
             starter=starter,
+            sources=sources,
+            uploads=make_uploads(settings, folder.uploads),
             access=Access(database=database),
             tokens=_make_tokens(database, folder, names),
             exports=Exports(database=database, chunks=chunks, manifests=manifests),
@@ -147,25 +151,6 @@ def _make_engine(settings: Settings, database: Database) -> WorkflowEngine:
         database_url=database.url,
         executor_id=EXECUTOR_ID,
         workflows_at_once=settings.workers,
-    )
-
-
-def _make_sources(settings: Settings, folder: Folder) -> SourceCatalogue:
-    openstack = find_openstack_access(settings)
-    s3 = find_s3_access(settings)
-    return SourceCatalogue(
-        [
-            parse_source(
-                name=name,
-                url=url,
-                folder_id=folder.id,
-                ca_file=settings.source_ca,
-                stall_seconds=settings.source_stall,
-                openstack=openstack,
-                s3=s3,
-            )
-            for name, url in settings.source.items()
-        ]
     )
 
 

@@ -28,15 +28,19 @@ from clouddesktop.api.server import GrpcServer
 from clouddesktop.api.services import NOT_SERVED
 from clouddesktop.api.store_http import store_routes
 from clouddesktop.api.system_images_http import system_image_routes
+from clouddesktop.api.uploads import upload_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
 from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.parts import Failpoint, Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
 from clouddesktop.config import Settings
+from clouddesktop.copying.importing import ImportStarter
 from clouddesktop.errors import InvalidArgumentError
+from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
+from clouddesktop.keeping.compute_images import ComputeImages
 from clouddesktop.keeping.system_images import SystemImages
 from clouddesktop.model.access import Resource
 from clouddesktop.telemetry import configure_logging
@@ -157,13 +161,16 @@ class _Server:
             ),
             callers=callers,
         )
+        uploads = upload_routes(
+            uploads=self._parts.uploads, callers=callers, database=self._parts.database
+        )
         reference = reference_routes(build_openapi(rest.table.bindings, api.methods))
         return build_http_app(
             exports=self._parts.exports,
             callers=callers,
             auditing=self._auditing,
             rest=rest,
-            further=[*store, *quotas, *system_images, *reference],
+            further=[*store, *quotas, *system_images, *uploads, *reference],
         )
 
     def _api_parts(self) -> ApiParts:
@@ -174,6 +181,21 @@ class _Server:
             updates=self._parts.keeping.updates,
             tokens=self._parts.tokens,
             access=self._parts.access,
+            sources=self._parts.sources,
+            imports=ImportStarter(
+                database=self._parts.database,
+                sources=self._parts.sources,
+                uploads=self._parts.uploads,
+                workflows=self._parts.workflows,
+            ),
+            compute_images=ComputeImages(
+                database=self._parts.database, sources=self._parts.sources
+            ),
+            accounts=Accounts(
+                database=self._parts.database,
+                access=self._parts.access,
+                tokens=self._parts.tokens,
+            ),
             folders=Folders(database=self._parts.database, access=self._parts.access),
             bindings=Bindings(database=self._parts.database, access=self._parts.access),
             advertised=lambda: self._advertised,

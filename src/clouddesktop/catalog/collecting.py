@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from clouddesktop.catalog.tables import (
     chunks,
+    compute_images,
     images,
     known_contents,
     manifest_packs,
@@ -310,6 +311,7 @@ def _is_held(manifest: sa.ColumnElement[bytes]) -> sa.ColumnElement[bool]:
     )
     return sa.or_(
         sa.exists().where(images.c.manifest == manifest),
+        sa.exists().where(compute_images.c.manifest == manifest),
         manifest.in_(sealed),
     )
 

@@ -18,23 +18,22 @@ from sqlalchemy.dialects import sqlite
 
 from clouddesktop.catalog import chunks as chunk_index
 from clouddesktop.catalog.contents import remember_content
-from clouddesktop.catalog.images import get_image
 from clouddesktop.catalog.quotas import check_plan
 from clouddesktop.catalog.tables import (
     chunks,
     copy_ranges,
-    images,
     manifest_packs,
     manifests,
     operation_packs,
     operations,
     packs,
 )
+from clouddesktop.catalog.targets import TARGETS, get_record
 from clouddesktop.errors import AbortedError, Failure, OperationCancelledError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.checksum import Checksum
-from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
-from clouddesktop.model.operation import Phase
+from clouddesktop.model.image import ComputeImage, ImageStatus, min_disk_size_of
+from clouddesktop.model.operation import OperationKind, Phase
 from clouddesktop.store.packs import PackEntry
 
 _CHUNK_REFERENCE = struct.Struct("<Q32s")
@@ -54,9 +53,10 @@ class ChunkGoneError(AbortedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyRun:
-    """One run of a copy: what it works on, and the `epoch` that tells it from other runs.
+    """One run of a copy or of an import: what it works on, and what tells it from other runs.
 
-    `attempts` counts the runs, this one included, since a range was last recorded.
+    `epoch` is raised by each run. `attempts` counts the runs, this one included, since a range was
+    last recorded.
     """
 
     operation_id: str
@@ -65,6 +65,7 @@ class CopyRun:
     epoch: int
     attempts: int
     failed: bool
+    kind: OperationKind = OperationKind.COPY_IMAGE
     checksum: Checksum | None = None
 
 
@@ -113,6 +114,7 @@ def run_of(row: sa.Row[Any]) -> CopyRun:
         epoch=row.epoch,
         attempts=row.attempts,
         failed=row.failure is not None,
+        kind=OperationKind(row.kind),
         checksum=None if row.checksum is None else Checksum.parse(row.checksum),
     )
 
@@ -146,7 +148,8 @@ def record_plan(
         bytes_zero=0,
         phase=str(Phase.COPYING),
     )
-    check_plan(connection, run.operation_id)
+    if run.kind is OperationKind.COPY_IMAGE:  # quotas are on desktop images alone
+        check_plan(connection, run.operation_id)
 
 
 def get_fingerprint(connection: sa.Connection, run: CopyRun) -> tuple[str, int]:
@@ -240,7 +243,7 @@ def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tu
             yield number, Digest(digest)
 
 
-def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Image:
+def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> None:
     """Make the image ACTIVE and the operation done, at once.
 
     Raises:
@@ -255,9 +258,10 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
             manifests.c.digest == manifest
         )
     ).one()
+    target = TARGETS[run.kind]
     connection.execute(
-        sa.update(images)
-        .where(images.c.id == run.image_id)
+        sa.update(target)
+        .where(target.c.id == run.image_id)
         .values(
             status=int(ImageStatus.ACTIVE),
             manifest=manifest,
@@ -265,8 +269,8 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
             min_disk_size=min_disk_size_of(content.disk_size),
         )
     )
-    image = get_image(connection, run.image_id)
-    update_run(connection, run, done=True, phase=str(Phase.DONE), result=image.to_record())
+    record = get_record(connection, run.kind, run.image_id)
+    update_run(connection, run, done=True, phase=str(Phase.DONE), result=record)
     source = connection.execute(
         sa.select(operations.c.fingerprint, operations.c.settled).where(
             operations.c.id == run.operation_id
@@ -281,7 +285,6 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Ima
             checksum=run.checksum,
         )
     _forget_run(connection, run)
-    return image
 
 
 def record_failure(connection: sa.Connection, run: CopyRun, failure: Failure) -> None:
@@ -303,7 +306,8 @@ def roll_back(connection: sa.Connection, run: CopyRun) -> list[PackId]:
         The packs that nothing refers to any more; delete them, then call `finish_rollback`.
     """
     update_run(connection, run, phase=str(Phase.ROLLING_BACK))
-    connection.execute(sa.delete(images).where(images.c.id == run.image_id))
+    target = TARGETS[run.kind]
+    connection.execute(sa.delete(target).where(target.c.id == run.image_id))
     mine = sa.select(operation_packs.c.pack).where(
         operation_packs.c.operation_id == run.operation_id
     )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import clouds, folders, images, service_accounts
+from clouddesktop.catalog.tables import (
+    clouds,
+    compute_images,
+    folders,
+    images,
+    service_accounts,
+)
 from clouddesktop.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from clouddesktop.model.folder import SYSTEM_FOLDER_ID, Cloud, Folder, FolderChanges
 
@@ -146,7 +151,12 @@ def delete_folder(connection: sa.Connection, folder_id: str) -> None:
         FolderNotEmptyError: there are images or service accounts in it.
     """
     get_folder(connection, folder_id)
-    for word, table in (("desktop images", images), ("service accounts", service_accounts)):
+    contents = (
+        ("desktop images", images),
+        ("compute images", compute_images),
+        ("service accounts", service_accounts),
+    )
+    for word, table in contents:
         found = connection.scalar(sa.select(table.c.id).where(table.c.folder_id == folder_id))
         if found is not None:
             raise FolderNotEmptyError(
@@ -155,31 +165,6 @@ def delete_folder(connection: sa.Connection, folder_id: str) -> None:
                 facts={"resource_type": "Folder", "resource_id": folder_id, "holds": found},
             )
     connection.execute(sa.delete(folders).where(folders.c.id == folder_id))
-
-
-def add_service_account(
-    connection: sa.Connection,
-    *,
-    service_account_id: str,
-    folder_id: str,
-    name: str,
-    created_at: datetime,
-) -> None:
-    connection.execute(
-        sa.insert(service_accounts).values(
-            id=service_account_id, folder_id=folder_id, name=name, created_at=created_at
-        )
-    )
-
-
-def find_service_account_named(connection: sa.Connection, name: str) -> str | None:
-    """Find the id of the oldest service account with this name."""
-    return connection.scalar(
-        sa.select(service_accounts.c.id)
-        .where(service_accounts.c.name == name)
-        .order_by(service_accounts.c.created_at)
-        .limit(1)
-    )
 
 
 def _check_name(connection: sa.Connection, *, cloud_id: str, name: str) -> None:

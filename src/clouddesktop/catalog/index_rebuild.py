@@ -15,6 +15,7 @@ from sqlalchemy.dialects import sqlite
 from clouddesktop.catalog.chunks import find_known, to_entry
 from clouddesktop.catalog.tables import (
     chunks,
+    compute_images,
     copy_ranges,
     damaged_chunks,
     images,
@@ -115,12 +116,13 @@ def forget_lost_packs(connection: sa.Connection, stored: set[PackId]) -> list[Pa
 def list_contents(connection: sa.Connection) -> list[Content]:
     """List every sealed content."""
     owners: dict[bytes, list[tuple[str, str]]] = {}
-    for row in connection.execute(
-        sa.select(images.c.manifest, images.c.id, images.c.name)
-        .where(images.c.manifest.is_not(None))
-        .order_by(images.c.id)
-    ):
-        owners.setdefault(row.manifest, []).append((row.id, row.name))
+    for table in (images, compute_images):
+        for row in connection.execute(
+            sa.select(table.c.manifest, table.c.id, table.c.name)
+            .where(table.c.manifest.is_not(None))
+            .order_by(table.c.id)
+        ):
+            owners.setdefault(row.manifest, []).append((row.id, row.name))
     return [
         Content(to_digest(digest), tuple(owners.get(digest, ())))
         for digest in connection.scalars(sa.select(manifests.c.digest))
@@ -151,7 +153,11 @@ def rely_on_packs(connection: sa.Connection, manifest: Digest, digests: Sequence
             sa.insert(manifest_packs),
             [{"manifest": manifest, "pack": number} for number in sorted(numbers)],
         )
-    for table, column in ((manifests, manifests.c.digest), (images, images.c.manifest)):
+    for table, column in (
+        (manifests, manifests.c.digest),
+        (images, images.c.manifest),
+        (compute_images, compute_images.c.manifest),
+    ):
         connection.execute(
             sa.update(table).where(column == manifest).values(storage_size=storage_size)
         )

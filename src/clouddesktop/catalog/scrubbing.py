@@ -17,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from clouddesktop.catalog.chunks import heal, to_entry
 from clouddesktop.catalog.tables import (
     chunks,
+    compute_images,
     damaged_chunks,
     images,
     known_contents,
@@ -266,13 +267,16 @@ def list_originals(connection: sa.Connection, manifest: Digest) -> list[Original
 
 
 def list_images(connection: sa.Connection, manifest: Digest) -> list[tuple[str, str]]:
-    """List the images that have a content: ids and names."""
-    rows = connection.execute(
-        sa.select(images.c.id, images.c.name)
-        .where(images.c.manifest == manifest)
-        .order_by(images.c.id)
-    )
-    return [(row.id, row.name) for row in rows]
+    """List the images, of desktops and imported ones, that have a content: ids and names."""
+    return [
+        (row.id, row.name)
+        for table in (images, compute_images)
+        for row in connection.execute(
+            sa.select(table.c.id, table.c.name)
+            .where(table.c.manifest == manifest)
+            .order_by(table.c.id)
+        )
+    ]
 
 
 def is_copying(connection: sa.Connection) -> bool:

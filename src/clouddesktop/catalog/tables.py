@@ -4,8 +4,8 @@ clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
                         ^                                        ^
                     operations -> copy_ranges, (operation_packs) +
 
-access_bindings name subjects and resources of several kinds, without foreign keys. keeper_runs
-stand apart: they work on all of it.
+compute_images stand beside images. access_bindings name subjects and resources of several kinds,
+without foreign keys. keeper_runs stand apart: they work on all of it.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ service_accounts = sa.Table(
     metadata,
     _id(primary_key=True),
     _id("folder_id", sa.ForeignKey("folders.id")),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),  # one of a kind in the folder
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(None, "folder_id", "name"),
 )
 
 authorized_keys = sa.Table(
@@ -98,6 +101,8 @@ authorized_keys = sa.Table(
     _id("service_account_id", sa.ForeignKey("service_accounts.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("public_key", sa.Text, nullable=False),  # PEM
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Index(None, "service_account_id"),
 )
 
 access_bindings = sa.Table(  # roles that subjects have on resources
@@ -151,6 +156,26 @@ page_positions = sa.Table(  # where pages ended, if that is too long for their t
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     sa.Column("position", sa.LargeBinary, nullable=False),  # Position.to_bytes()
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+compute_images = sa.Table(  # those that were imported; others lie in sources
+    "compute_images",
+    metadata,
+    _id(primary_key=True),
+    _id("folder_id", sa.ForeignKey("folders.id")),
+    sa.Column("name", sa.Text, nullable=False),  # one of a kind in the folder, or empty
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("family", sa.Text, nullable=False),  # empty: of none
+    sa.Column("os_type", sa.SmallInteger, nullable=False),  # the API's Os.Type
+    sa.Column("status", sa.SmallInteger, nullable=False),  # ComputeImageStatus
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("storage_size", sa.BigInteger, nullable=False),
+    sa.Column("min_disk_size", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.LargeBinary(32), sa.ForeignKey("manifests.digest")),
+    sa.Index(None, "folder_id", "name"),
+    sa.Index(None, "folder_id", "family", "created_at"),
+    sa.Index(None, "manifest"),
 )
 
 operations = sa.Table(

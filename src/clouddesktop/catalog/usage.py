@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import images, manifests
+from clouddesktop.catalog.tables import compute_images, images, manifests
 from clouddesktop.ids import Digest
 
 
@@ -24,20 +24,20 @@ class ImageUsage(NamedTuple):
 
 
 def list_image_usage(connection: sa.Connection) -> list[ImageUsage]:
-    """List the images that have a content, by their ids."""
-    rows = connection.execute(
+    """List the images, of desktops and imported ones, that have a content; by their ids."""
+    of_both = (
         sa.select(
-            images.c.id,
-            images.c.name,
-            images.c.folder_id,
+            table.c.id,
+            table.c.name,
+            table.c.folder_id,
             manifests.c.digest,
             manifests.c.disk_size,
             manifests.c.storage_size,
             manifests.c.verified_at,
-        )
-        .join(manifests, manifests.c.digest == images.c.manifest)
-        .order_by(images.c.id)
+        ).join(manifests, manifests.c.digest == table.c.manifest)
+        for table in (images, compute_images)
     )
+    rows = connection.execute(sa.union_all(*of_both).order_by("id"))
     return [
         ImageUsage(
             id=row.id,

@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from clouddesktop import __version__
-from clouddesktop.cli import access, images, operations, quotas, serve, store
+from clouddesktop.cli import (
+    access,
+    compute,
+    identity,
+    images,
+    operations,
+    quotas,
+    serve,
+    store,
+)
 from clouddesktop.cli.options import (
     EndpointOption,
     FolderOption,
@@ -37,7 +46,11 @@ app.command("serve", help=serve.HELP)(serve.serve)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
 app.add_typer(access.manager_app, name="resource-manager", help="Clouds, folders, and rights.")
-app.add_typer(access.iam_app, name="iam", help="Who may do what: roles.")
+app.add_typer(access.iam_app, name="iam", help="Service accounts, keys, tokens and roles.")
+access.iam_app.add_typer(identity.account_app, name="service-account", help="Service accounts.")
+access.iam_app.add_typer(identity.key_app, name="key", help="Keys of service accounts.")
+access.iam_app.command("create-token")(identity.create_token)
+app.add_typer(compute.app, name="compute", help="What desktop images are copied from.")
 app.add_typer(quotas.app, name="quota", help="Quotas: how much a cloud may have.")
 app.add_typer(store.app, name="store", help="The store: what it holds, and giving space back.")
 

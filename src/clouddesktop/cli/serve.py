@@ -68,6 +68,37 @@ def serve(
             "on from where it was. Default: 30.",
         ),
     ] = None,
+    import_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="A private network, such as 10.0.0.0/8, that compute images may be imported from "
+            "by URL all the same; may be repeated.",
+        ),
+    ] = None,
+    import_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BYTES", help="The largest file that is imported by URL. Default: 1 TiB."
+        ),
+    ] = None,
+    import_time: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="How long fetching such a file may take. Default: a day."
+        ),
+    ] = None,
+    upload_size: Annotated[
+        int | None,
+        typer.Option(metavar="BYTES", help="The largest file that is uploaded. Default: 1 TiB."),
+    ] = None,
+    upload_expire: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long an upload is kept for its import. Default: a day.",
+        ),
+    ] = None,
     spool_size: Annotated[
         int | None,
         typer.Option(
@@ -169,6 +200,11 @@ def serve(
         source=source or None,
         source_ca=source_ca,
         source_stall=source_stall,
+        import_allow=tuple(import_allow) if import_allow else None,
+        import_size=import_size,
+        import_time=import_time,
+        upload_size=upload_size,
+        upload_expire=upload_expire,
         spool_size=spool_size,
         workers=workers,
         collect_after=collect_after,

@@ -24,6 +24,7 @@ from clouddesktop.client.outputs import ExportError, OutputFormat
 from clouddesktop.client.profile import Profile, ProfileError
 from clouddesktop.client.records import to_record
 from clouddesktop.client.sdk import open_sdk
+from clouddesktop.client.uploads import delete_upload, upload_file
 from clouddesktop.errors import CloudDesktopError, Code
 from clouddesktop.model.diff import Change, ChangeKind, DiffTotals
 from clouddesktop.model.operation import Phase, Progress
@@ -49,9 +50,11 @@ __all__ = [
     "TokenSource",
     "WaitTimeoutError",
     "connect",
+    "delete_upload",
     "diff_images",
     "export_image",
     "image_id_of",
     "open_sdk",
     "to_record",
+    "upload_file",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.compute_images import find_imported_image, get_imported_content
 from clouddesktop.catalog.contents import KnownContent, find_known_content
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
@@ -21,11 +23,14 @@ from clouddesktop.catalog.operations import (
     replace_workflow,
 )
 from clouddesktop.catalog.quotas import check_quotas
+from clouddesktop.copying.usable import check_usable
 from clouddesktop.copying.workflow import COPY_IMAGE
+from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
+from clouddesktop.model.compute import ImportedImage
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
 from clouddesktop.model.operation import (
     IdempotencyKey,
@@ -54,6 +59,15 @@ class CopyRequest:
     compute_image_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    checksum: Checksum | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a copy is made of; `find_content` finds it in the store, if it is there."""
+
+    compute_image: ComputeImage
+    find_content: Callable[[sa.Connection], KnownContent | None]
     checksum: Checksum | None = None
 
 
@@ -99,6 +113,14 @@ class CopyStarter:
             return earlier
         self._database.read(get_folder, request.folder_id)
         caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
+        imported = self._database.read(find_imported_image, request.compute_image_id)
+        if imported is not None:
+            origin = _origin_of_imported(imported, request, caller)
+        else:
+            origin = self._find_origin(request, caller)
+        return self._database.write(self._accept, request, caller, idempotency, origin)
+
+    def _find_origin(self, request: CopyRequest, caller: Caller) -> _Origin:
         compute_image = self._sources.get_compute_image(request.compute_image_id)
         caller.require(
             Permission.COMPUTE_IMAGES_USE,
@@ -106,34 +128,27 @@ class CopyStarter:
         )
         fingerprint = self._sources.fingerprint(compute_image).to_text()
         checksum = request.checksum or self._sources.find_checksum(compute_image)
-        return self._database.write(
-            self._accept,
-            request,
-            caller,
-            checksum=checksum,
-            idempotency=idempotency,
+        find_content = partial(
+            find_known_content,
             compute_image=compute_image,
             fingerprint=fingerprint,
+            checksum=checksum,
         )
+        return _Origin(compute_image, find_content, checksum)
 
     def _accept(
         self,
         connection: sa.Connection,
         request: CopyRequest,
         caller: Caller,
-        *,
-        checksum: Checksum | None,
         idempotency: IdempotencyKey | None,
-        compute_image: ComputeImage,
-        fingerprint: str,
+        origin: _Origin,
     ) -> Operation:
         earlier = find_earlier_operation(connection, subject_id=caller.id, idempotency=idempotency)
         if earlier is not None:
             return earlier
         image, operation = _new_copy(request, caller)
-        known = find_known_content(
-            connection, compute_image=compute_image, fingerprint=fingerprint, checksum=checksum
-        )
+        known = origin.find_content(connection)
         if known is not None:
             image, operation = _already_done(image, operation, known)
         add_image(connection, image)
@@ -152,8 +167,8 @@ class CopyStarter:
         add_operation(
             connection,
             operation,
-            compute_image=compute_image,
-            checksum=checksum,
+            compute_image=origin.compute_image,
+            checksum=origin.checksum,
             workflow_id=workflow_id,
         )
         remember_request(connection, operation, idempotency=idempotency)
@@ -166,6 +181,18 @@ class CopyStarter:
             self._workflows.enqueue(
                 connection, COPY_IMAGE, operation_id, workflow_id=new, partition=operation_id
             )
+
+
+def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: Caller) -> _Origin:
+    check_usable(imported, caller)
+    if request.checksum is not None:
+        raise InvalidArgumentError(
+            f"The compute image {imported.id} was imported: there is no file to compare with a"
+            " checksum any more.",
+            remedy="Leave the checksum out.",
+        )
+    image = ComputeImage(id=imported.id, folder_id=imported.folder_id, source="", location="")
+    return _Origin(image, partial(get_imported_content, image_id=imported.id))
 
 
 def _new_copy(request: CopyRequest, caller: Caller) -> tuple[Image, Operation]:

@@ -64,6 +64,18 @@ RULES: Mapping[ResourceKind, BindingRules] = {
         set_kind=OperationKind.SET_FOLDER_BINDINGS,
         update_kind=OperationKind.UPDATE_FOLDER_BINDINGS,
     ),
+    ResourceKind.SERVICE_ACCOUNT: BindingRules(
+        list_permission=Permission.SERVICE_ACCOUNTS_LIST_BINDINGS,
+        update_permission=Permission.SERVICE_ACCOUNTS_UPDATE_BINDINGS,
+        set_kind=OperationKind.SET_SERVICE_ACCOUNT_BINDINGS,
+        update_kind=OperationKind.UPDATE_SERVICE_ACCOUNT_BINDINGS,
+    ),
+    ResourceKind.COMPUTE_IMAGE: BindingRules(
+        list_permission=Permission.COMPUTE_IMAGES_LIST_BINDINGS,
+        update_permission=Permission.COMPUTE_IMAGES_UPDATE_BINDINGS,
+        set_kind=OperationKind.SET_COMPUTE_IMAGE_BINDINGS,
+        update_kind=OperationKind.UPDATE_COMPUTE_IMAGE_BINDINGS,
+    ),
 }
 
 
@@ -204,7 +216,7 @@ def _apply(
         for each in deltas
         if (add_binding if each.is_added else remove_binding)(connection, resource, each.binding)
     ]
-    _check_admin_left(connection, resource)
+    check_admin_left(connection, resource)
     return add_done_operation(
         connection,
         kind=kind,
@@ -221,7 +233,12 @@ def _apply(
     )
 
 
-def _check_admin_left(connection: sa.Connection, resource: Resource) -> None:
+def check_admin_left(connection: sa.Connection, resource: Resource) -> None:
+    """See that a cloud has an administrator; other resources need none.
+
+    Raises:
+        LastAdminError: it has none.
+    """
     if resource.kind is not ResourceKind.CLOUD:
         return
     if not any(each.role_id == _ADMIN for each in list_bindings(connection, resource)):

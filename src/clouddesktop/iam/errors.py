@@ -23,6 +23,12 @@ class TokenInvalidError(UnauthenticatedError):
     reason = "TOKEN_INVALID"
 
 
+class TokenRevokedError(UnauthenticatedError):
+    """The key that the IAM token was issued for is revoked, or its account deleted."""
+
+    reason = "TOKEN_REVOKED"
+
+
 class TokenExpiredError(UnauthenticatedError):
     """The IAM token's time is over."""
 

@@ -15,7 +15,7 @@ _PUBLIC_EXPONENT = 65537
 
 
 def make_authorized_key(
-    service_account_id: str, *, now: datetime
+    service_account_id: str, *, now: datetime, description: str = ""
 ) -> tuple[AuthorizedKey, dict[str, str]]:
     """Make a new key; keeping it is the caller's matter.
 
@@ -39,6 +39,7 @@ def make_authorized_key(
         service_account_id=service_account_id,
         created_at=now,
         public_key=public_key,
+        description=description,
     )
     document = {
         "id": key.id,

@@ -2,7 +2,8 @@
 
     t1.<claims, JSON in base64url>.<Ed25519 signature over what stands before it, 86 characters>
 
-The server keeps no list of tokens: a token is good until it expires.
+The server keeps no list of tokens: a token is good until it expires, or until the key is revoked
+that it was issued for.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from clouddesktop.iam.errors import TokenExpiredError, TokenInvalidError
+from clouddesktop.iam.errors import TokenExpiredError, TokenInvalidError, TokenRevokedError
 from clouddesktop.iam.jwts import JwtChecker
 from clouddesktop.model.access import AuthorizedKey, Subject
 
 LIFETIME_SECONDS = 12 * 3600
 """The longest that the public cloud's tokens live."""
 
+KEY_SECONDS = 5.0
+"""How long a key's revocation by another process may go unnoticed; one of this process is not."""
+
 _PREFIX = "t1"
 _MOST_CHARACTERS = 1000
 _CACHED_TOKENS = 4096
+_CACHED_KEYS = 10_000
 _REMEDY = "Ask IamTokenService.Create for a new one."
 
 
@@ -41,6 +46,15 @@ class IssuedToken:
 
     token: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What a token says that we have signed."""
+
+    subject: Subject
+    key_id: str
+    expires_at: float
 
 
 class TokenService:
@@ -62,7 +76,10 @@ class TokenService:
         self._public_key = self._private_key.public_key()
         self._jwts = JwtChecker(find_key=find_key, audiences=audiences)
         self._clock = clock
-        self._cache: OrderedDict[str, tuple[Subject, float]] = OrderedDict()
+        self._find_key = find_key
+        self._cache: OrderedDict[str, _Claims] = OrderedDict()
+        self._fresh_keys: dict[str, tuple[str | None, float]] = {}  # whose it is, and until when
+        self._version = 0
         self._lock = threading.Lock()
 
     def exchange_jwt(self, jwt: str) -> IssuedToken:
@@ -88,34 +105,62 @@ class TokenService:
         )
 
     def check_token(self, token: str) -> Subject:
-        """Say who a token was issued to; never waits.
+        """Say who a token was issued to; asks `find_key` once in five seconds for each key.
 
         Raises:
             TokenInvalidError: this server did not issue it.
             TokenExpiredError: its time is over.
+            TokenRevokedError: its key is gone.
         """
         with self._lock:
             known = self._cache.get(token)
             if known is not None:
                 self._cache.move_to_end(token)
-        subject, expires_at = known if known is not None else self._verify(token)
-        if expires_at <= self._clock():
+        claims = known if known is not None else self._verify(token)
+        now = self._clock()
+        if claims.expires_at <= now:
             raise TokenExpiredError("The IAM token has expired.", remedy=_REMEDY)
+        if self._owner_of_key(claims.key_id, now=now) != claims.subject.id:
+            raise TokenRevokedError(
+                "The IAM token's key has been revoked.",
+                remedy="Ask IamTokenService.Create for a new one, with a key that is good.",
+            )
         if known is None:
             with self._lock:
-                self._cache[token] = (subject, expires_at)
+                self._cache[token] = claims
                 if len(self._cache) > _CACHED_TOKENS:
                     self._cache.popitem(last=False)
-        return subject
+        return claims.subject
 
-    def _verify(self, token: str) -> tuple[Subject, float]:
+    def forget_keys(self) -> None:
+        """Look every key up anew, since one was revoked."""
+        with self._lock:
+            self._version += 1
+            self._fresh_keys.clear()
+
+    def _owner_of_key(self, key_id: str, *, now: float) -> str | None:
+        with self._lock:
+            version = self._version
+            owner, fresh_until = self._fresh_keys.get(key_id, (None, 0.0))
+        if now < fresh_until <= now + KEY_SECONDS:  # a clock that was set back counts for nothing
+            return owner
+        key = self._find_key(key_id)
+        owner = None if key is None else key.service_account_id
+        with self._lock:
+            if version == self._version:  # else it may have been revoked since it was read
+                if len(self._fresh_keys) >= _CACHED_KEYS:
+                    self._fresh_keys.clear()
+                self._fresh_keys[key_id] = (owner, now + KEY_SECONDS)
+        return owner
+
+    def _verify(self, token: str) -> _Claims:
         try:
             claims = self._open(token[: _MOST_CHARACTERS + 1])
         except (ValueError, InvalidSignature):
             raise TokenInvalidError(
                 "The IAM token was not issued by this server.", remedy=_REMEDY
             ) from None
-        return Subject(id=claims["sub"]), claims["exp"]
+        return _Claims(Subject(id=claims["sub"]), claims["key"], claims["exp"])
 
     def _open(self, token: str) -> dict[str, Any]:
         signed, _, signature = token.rpartition(".")

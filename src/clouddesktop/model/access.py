@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 ALL_AUTHENTICATED_USERS = "allAuthenticatedUsers"
 """The system's subject that stands for everybody with a token."""
@@ -25,6 +27,22 @@ class AuthorizedKey:
     service_account_id: str
     created_at: datetime
     public_key: str
+    description: str = ""
+
+    def to_record(self) -> dict[str, str]:
+        """Give JSON-ready values, to be kept as the result of an operation."""
+        return {
+            "id": self.id,
+            "service_account_id": self.service_account_id,
+            "created_at": self.created_at.isoformat(),
+            "public_key": self.public_key,
+            "description": self.description,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> AuthorizedKey:
+        """Read back what `to_record` gave."""
+        return cls(**{**record, "created_at": datetime.fromisoformat(record["created_at"])})
 
 
 class ResourceKind(StrEnum):
@@ -35,6 +53,7 @@ class ResourceKind(StrEnum):
     IMAGE = "vdi.image"
     COMPUTE_IMAGE = "compute.image"
     SERVICE_ACCOUNT = "iam.serviceAccount"
+    KEY = "iam.key"
     OPERATION = "operation.operation"
 
     @property
@@ -49,6 +68,7 @@ _WORDS = {
     ResourceKind.IMAGE: "Image",
     ResourceKind.COMPUTE_IMAGE: "Image",
     ResourceKind.SERVICE_ACCOUNT: "ServiceAccount",
+    ResourceKind.KEY: "Key",
     ResourceKind.OPERATION: "Operation",
 }
 
@@ -75,6 +95,14 @@ class Resource:
     @classmethod
     def of_image(cls, image_id: str, folder_id: str) -> Resource:
         return cls(ResourceKind.IMAGE, image_id, folder_id)
+
+    @classmethod
+    def of_service_account(cls, service_account_id: str, folder_id: str) -> Resource:
+        return cls(ResourceKind.SERVICE_ACCOUNT, service_account_id, folder_id)
+
+    @classmethod
+    def of_key(cls, key_id: str, folder_id: str) -> Resource:
+        return cls(ResourceKind.KEY, key_id, folder_id)
 
     @classmethod
     def of_compute_image(cls, image_id: str, folder_id: str) -> Resource:

@@ -24,6 +24,18 @@ class OperationKind(StrEnum):
     UPDATE_FOLDER_BINDINGS = "update_folder_bindings"
     SET_CLOUD_BINDINGS = "set_cloud_bindings"
     UPDATE_CLOUD_BINDINGS = "update_cloud_bindings"
+    CREATE_COMPUTE_IMAGE = "create_compute_image"
+    UPDATE_COMPUTE_IMAGE = "update_compute_image"
+    DELETE_COMPUTE_IMAGE = "delete_compute_image"
+    SET_COMPUTE_IMAGE_BINDINGS = "set_compute_image_bindings"
+    UPDATE_COMPUTE_IMAGE_BINDINGS = "update_compute_image_bindings"
+    CREATE_SERVICE_ACCOUNT = "create_service_account"
+    UPDATE_SERVICE_ACCOUNT = "update_service_account"
+    DELETE_SERVICE_ACCOUNT = "delete_service_account"
+    SET_SERVICE_ACCOUNT_BINDINGS = "set_service_account_bindings"
+    UPDATE_SERVICE_ACCOUNT_BINDINGS = "update_service_account_bindings"
+    UPDATE_KEY = "update_key"
+    DELETE_KEY = "delete_key"
 
 
 class Phase(StrEnum):

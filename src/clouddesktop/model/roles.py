@@ -46,7 +46,6 @@ class Permission(StrEnum):
     SERVICE_ACCOUNTS_DELETE = "iam.serviceAccounts.delete"
     SERVICE_ACCOUNTS_LIST_BINDINGS = "iam.serviceAccounts.listAccessBindings"
     SERVICE_ACCOUNTS_UPDATE_BINDINGS = "iam.serviceAccounts.updateAccessBindings"
-    TOKENS_CREATE = "iam.serviceAccounts.createToken"
     KEYS_GET = "iam.keys.get"
     KEYS_CREATE = "iam.keys.create"
     KEYS_UPDATE = "iam.keys.update"
@@ -64,6 +63,7 @@ VIEW_PERMISSIONS: Mapping[ResourceKind, Permission] = {
     ResourceKind.IMAGE: Permission.IMAGES_GET,
     ResourceKind.COMPUTE_IMAGE: Permission.COMPUTE_IMAGES_GET,
     ResourceKind.SERVICE_ACCOUNT: Permission.SERVICE_ACCOUNTS_GET,
+    ResourceKind.KEY: Permission.KEYS_GET,
     ResourceKind.OPERATION: Permission.FOLDERS_GET,
 }
 """Without this permission on it, a resource is not there, as far as the caller can tell."""
@@ -176,19 +176,13 @@ ROLES: Mapping[str, Role] = {
         _P.KEYS_DELETE,
         *_PLACES,
     ),
-    "iam.serviceAccounts.tokenCreator": _role(
-        "Get tokens of service accounts.",
-        _P.SERVICE_ACCOUNTS_GET,
-        _P.TOKENS_CREATE,
-        *_PLACES,
-    ),
     "iam.admin": _role(
-        "All of service accounts, their keys and tokens.",
+        "All of service accounts and their keys.",
         _P.SERVICE_ACCOUNTS_CREATE,
         _P.SERVICE_ACCOUNTS_UPDATE,
         _P.SERVICE_ACCOUNTS_DELETE,
         _P.SERVICE_ACCOUNTS_UPDATE_BINDINGS,
-        includes=("iam.viewer", "iam.serviceAccounts.keyAdmin", "iam.serviceAccounts.tokenCreator"),
+        includes=("iam.viewer", "iam.serviceAccounts.keyAdmin"),
     ),
     "quota-manager.viewer": _role("See quotas and what is used of them.", _P.QUOTAS_GET, *_PLACES),
     "quota-manager.admin": _role(

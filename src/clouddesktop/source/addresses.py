@@ -29,14 +29,20 @@ _SPECIAL = tuple(
 """Networks that Python's list of special ones leaves out."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def is_public(text: str) -> bool:
-    """Tell whether an address is one of the Internet, and no private, local or special one."""
+def is_public(text: str, *, allowed: Sequence[Network] = ()) -> bool:
+    """Tell whether an address is one of the Internet, and no private, local or special one.
+
+    Those in `allowed` networks count as public.
+    """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
+    if any(address in network for network in allowed):
+        return True
     return all(
         each.is_global
         and not each.is_multicast

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from clouddesktop.errors import InvalidArgumentError, NotFoundError
+import structlog
+
+from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
-from clouddesktop.source.base import AmbiguousComputeImageError, Mark, Source, SourceFile
+from clouddesktop.source.base import (
+    AmbiguousComputeImageError,
+    Mark,
+    Source,
+    SourceFile,
+    SourceUnreadableError,
+)
 from clouddesktop.source.folder import FolderSource
 from clouddesktop.source.glance import GlanceSource
 from clouddesktop.source.https import HttpsSource
@@ -18,6 +26,8 @@ from clouddesktop.source.keystone import OpenStackAccess
 from clouddesktop.source.s3 import S3Access, S3Source
 
 _STALL_SECONDS = 30.0
+
+_log = structlog.get_logger(__name__)
 
 
 class SourceCatalogue:
@@ -55,6 +65,31 @@ class SourceCatalogue:
                 facts={"image_id": image_id, "files": names},
             )
         return found[0]
+
+    def find_compute_image(self, image_id: str) -> ComputeImage | None:
+        """Do as `get_compute_image`; None if no source has it."""
+        try:
+            return self.get_compute_image(image_id)
+        except NotFoundError:
+            return None
+
+    def iter_compute_images(self) -> Iterator[ComputeImage]:
+        """Go through the images of every source that can be listed now."""
+        for source in self._sources.values():
+            try:
+                yield from list(source.iter_compute_images())
+            except (UnavailableError, SourceUnreadableError) as error:
+                _log.warning("source not listed", source=source.name, why=error.message)
+
+    def find_at(self, url: str) -> ComputeImage | None:
+        """Find the image at a file: or s3: URL, if it lies in a source."""
+        for source in self._sources.values():
+            if not isinstance(source, (FolderSource, S3Source)):
+                continue
+            for image in source.iter_compute_images():
+                if source.url_of(image) == url:
+                    return image
+        return None
 
     def fingerprint(self, image: ComputeImage) -> Mark:
         """Take the fingerprint of an image, as Source.fingerprint does."""

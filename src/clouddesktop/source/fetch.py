@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 
 from clouddesktop.errors import UnavailableError
-from clouddesktop.source.addresses import is_public, resolve
+from clouddesktop.source.addresses import Network, is_public, resolve
 from clouddesktop.source.base import SourceUnsafeError
 
 _MOST_REDIRECTS = 5
@@ -112,14 +112,25 @@ class Answer:
 class Fetcher:
     """Fetches for one source. Thread-safe; keeps connections open until it is closed."""
 
-    def __init__(self, url: str, *, ca_file: str | None = None, stall_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: str | None = None,
+        stall_seconds: float,
+        allowed: Sequence[Network] | None = None,
+    ) -> None:
         """Trust the host of `url`, the source's own; `ca_file` has further authorities, in PEM.
+
+        With `allowed`, the URL is a caller's and its host not trusted: it may be of http, and leads
+        to addresses of the Internet and of these networks only.
 
         Raises:
             FetchForbiddenError: the URL is none that is fetched from.
         """
         self._home = Origin.of(url)
-        if self._home.scheme == "http" and self._home.host not in _LOOPBACK:
+        is_trusted = allowed is None
+        if is_trusted and self._home.scheme == "http" and self._home.host not in _LOOPBACK:
             raise _forbidden(url, "it is not of https")
         context = ssl.create_default_context()
         if ca_file is not None:
@@ -127,7 +138,7 @@ class Fetcher:
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=_MOST_CONNECTIONS,
-            network_backend=_GuardedBackend(self._home),
+            network_backend=_GuardedBackend(self._home if is_trusted else None, allowed or ()),
         )
         self._timeouts = {
             "connect": _CONNECT_SECONDS,
@@ -212,9 +223,10 @@ class Fetcher:
 class _GuardedBackend(httpcore.SyncBackend):
     """Connects to addresses that were looked up and checked here, and to no others."""
 
-    def __init__(self, home: Origin) -> None:
+    def __init__(self, home: Origin | None, allowed: Sequence[Network]) -> None:
         super().__init__()
-        self._home = home
+        self._home = None if home is None else (home.host, home.port)
+        self._allowed = allowed
 
     def connect_tcp(
         self,
@@ -228,8 +240,8 @@ class _GuardedBackend(httpcore.SyncBackend):
             addresses = resolve(host, port)
         except OSError as error:
             raise httpcore.ConnectError(f"The host {host} is not found") from error
-        is_home = (host.rstrip(".").lower(), port) == (self._home.host, self._home.port)
-        if not is_home and not all(map(is_public, addresses)):
+        is_home = (host.rstrip(".").lower(), port) == self._home
+        if not is_home and not all(is_public(each, allowed=self._allowed) for each in addresses):
             raise _forbidden(host, "it leads to an address that is not of the Internet")
         failure: Exception = httpcore.ConnectError(f"The host {host} has no address")
         for address in addresses:
@@ -266,14 +278,14 @@ def _translated(url: str) -> Iterator[None]:
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
         said = str(error).rstrip(".") or "nothing came for too long"
         raise FetchFailedError(
-            f"{_without_query(url)} cannot be fetched: {said}.",
+            f"{without_query(url)} cannot be fetched: {said}.",
             remedy="See that the other server runs and can be reached, then try again.",
-            facts={"url": _without_query(url)},
+            facts={"url": without_query(url)},
         ) from error
 
 
 def _forbidden(url: str, why: str) -> FetchForbiddenError:
-    shown = _without_query(url)
+    shown = without_query(url)
     return FetchForbiddenError(
         f"{shown!r} is not fetched: {why}.",
         remedy="Name the image's own https address, on a host that the source is configured for.",
@@ -281,7 +293,7 @@ def _forbidden(url: str, why: str) -> FetchForbiddenError:
     )
 
 
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
     """Leave out what may be a secret: signatures and tokens are in queries and user names."""
     shown = url.partition("?")[0][:200]
     scheme, separator, rest = shown.partition("://")

@@ -85,6 +85,10 @@ class FolderSource:
         """List the images by id; files that share an id each come, by name."""
         return iter(self._scan())
 
+    def url_of(self, image: ComputeImage) -> str:
+        """Give the file: URL of an image's file."""
+        return (self._root.absolute() / image.location).as_uri()
+
     def find_checksum(self, image: ComputeImage) -> Checksum | None:
         """Find it in `<file>.sha256` and the like, or in `SHA256SUMS` and the like."""
         return find_beside(image.location, self._read_text)

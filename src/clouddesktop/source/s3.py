@@ -119,6 +119,10 @@ class S3Source:
         ]
         return iter(sorted(images, key=lambda each: (each.id, each.location)))
 
+    def url_of(self, image: ComputeImage) -> str:
+        """Give the s3: URL of an image's object."""
+        return "/".join(("s3:/", self._bucket, *filter(None, [self._prefix]), image.location))
+
     def find_checksum(self, image: ComputeImage) -> Checksum | None:
         """Find it beside the object, or in its metadata `sha512`, `sha256` or `md5`."""
         return find_beside(image.location, self._read_text) or persist(

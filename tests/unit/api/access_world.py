@@ -14,18 +14,23 @@ from clouddesktop.api.auditing import Auditing
 from clouddesktop.api.calls import Call
 from clouddesktop.api.served import Api
 from clouddesktop.catalog.bindings import add_binding, remove_bindings_of
+from clouddesktop.catalog.compute_images import add_imported_image
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import add_folder
 from clouddesktop.catalog.images import add_image
+from clouddesktop.catalog.keys import add_key
 from clouddesktop.catalog.operations import add_operation
-from clouddesktop.catalog.tables import folders, images
+from clouddesktop.catalog.service_accounts import add_service_account
+from clouddesktop.catalog.tables import compute_images, folders, images, service_accounts
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.errors import CloudDesktopError, Code
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import AccessBinding, AuthorizedKey, Resource
+from clouddesktop.model.compute import ComputeImageStatus, ImportedImage
 from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import Image
+from clouddesktop.model.service_account import ServiceAccount
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.source.folder import FolderSource
 from unit.api.serving import (
@@ -33,6 +38,7 @@ from unit.api.serving import (
     AN_OPERATION,
     CREATED_AT,
     FakeCopies,
+    NoWorkflows,
     make_api,
     make_database,
 )
@@ -52,13 +58,10 @@ class Place:
     operation_id: str
     empty_folder_id: str
     compute_image_id: str
+    imported_id: str
+    account_id: str
+    key_id: str
     cloud_id: str = "b1ccloud"
-
-
-class _NoWorkflows:
-    """Copies are accepted here, and nobody does them."""
-
-    def enqueue(self, *_arguments: Any, **_options: Any) -> None: ...
 
 
 class World:
@@ -74,10 +77,9 @@ class World:
             place.mkdir()
             (place / f"golden-{folder_id}.raw").write_bytes(b"disk")
             sources.append(FolderSource(name=folder_id, root=place, folder_id=folder_id))
+        catalogue = SourceCatalogue(sources)
         copies = CopyStarter(
-            database=self.database,
-            sources=SourceCatalogue(sources),
-            workflows=cast("Any", _NoWorkflows()),
+            database=self.database, sources=catalogue, workflows=cast("Any", NoWorkflows())
         )
         self.revoked: set[str] = set()
 
@@ -94,6 +96,7 @@ class World:
             copies=cast("FakeCopies", copies),
             tokens=self.tokens,
             auditing=None if make_auditing is None else make_auditing(),
+            sources=catalogue,
         )
 
     def token_of(self, subject_id: str) -> str:
@@ -104,6 +107,25 @@ class World:
         image_id = new_id(Prefix.IMAGE)
         image = replace(AN_IMAGE, id=image_id, folder_id=folder_id, name=image_id)
         operation = replace(AN_OPERATION, id=new_id(Prefix.OPERATION), folder_id=folder_id)
+        imported = ImportedImage(
+            id=new_id(Prefix.COMPUTE_IMAGE),
+            folder_id=folder_id,
+            name="",
+            family="golden",
+            status=ComputeImageStatus.READY,
+            created_at=CREATED_AT,
+        )
+        self.database.write(add_imported_image, imported)
+        account = ServiceAccount(
+            id=new_id(Prefix.SERVICE_ACCOUNT),
+            folder_id=folder_id,
+            name=new_id(Prefix.SERVICE_ACCOUNT),
+            created_at=CREATED_AT,
+        )
+        self.database.write(add_service_account, account)
+        key, _ = make_pair()
+        key = replace(key, id=new_id(Prefix.KEY), service_account_id=account.id)
+        self.database.write(add_key, key)
         empty = a_folder(new_id(Prefix.FOLDER))
         self.database.write(add_image, image)
         self.database.write(add_operation, operation)
@@ -114,6 +136,9 @@ class World:
             operation_id=operation.id,
             empty_folder_id=empty.id,
             compute_image_id=f"golden-{folder_id}",
+            imported_id=imported.id,
+            account_id=account.id,
+            key_id=key.id,
         )
 
     def add_images(self, *images: Image) -> None:
@@ -142,7 +167,7 @@ class World:
 
     def free_name(self, name: str) -> None:
         """Let the next one make something of this name."""
-        for table in (images, folders):
+        for table in (images, compute_images, folders, service_accounts):
             statement = sa.update(table).where(table.c.name == name)
             self.database.write(_execute, statement.values(name=new_id(Prefix.IMAGE)))
 

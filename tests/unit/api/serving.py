@@ -25,17 +25,23 @@ from clouddesktop.catalog.bindings import add_binding
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image
+from clouddesktop.copying.importing import ImportStarter
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.iam.access import Access, Caller
+from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
 from clouddesktop.iam.tokens import TokenService
+from clouddesktop.keeping.compute_images import ComputeImages
 from clouddesktop.keeping.deletion import Deletions
 from clouddesktop.keeping.updating import Updates
 from clouddesktop.model.access import AccessBinding, Resource, Subject
 from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
+from clouddesktop.source.catalogue import SourceCatalogue
+from clouddesktop.source.uploads import Uploads
+from clouddesktop.workflow.engine import WorkflowEngine
 from unit.iam.signing import NOW, make_pair, sign
 
 FOLDER_ID = "b1gfolder"
@@ -168,13 +174,22 @@ def make_database(folder: Path) -> Database:
     return database
 
 
+class NoWorkflows:
+    """What is accepted is done by nobody."""
+
+    def enqueue(self, *_arguments: Any, **_options: Any) -> None: ...
+
+
 def make_api(
     *,
     database: Database,
     copies: FakeCopies,
     tokens: TokenService,
     auditing: Auditing | None = None,
+    sources: SourceCatalogue | None = None,
 ) -> Api:
+    sources = sources or SourceCatalogue([])
+    workflows = cast("WorkflowEngine", NoWorkflows())
     access = Access(database=database)
     parts = ApiParts(
         database=database,
@@ -183,6 +198,15 @@ def make_api(
         updates=Updates(database=database),
         tokens=tokens,
         access=access,
+        sources=sources,
+        imports=ImportStarter(
+            database=database,
+            sources=sources,
+            uploads=Uploads(Path("/nowhere"), most_bytes=0, expire_seconds=1),
+            workflows=workflows,
+        ),
+        compute_images=ComputeImages(database=database, sources=sources),
+        accounts=Accounts(database=database, access=access, tokens=tokens),
         folders=Folders(database=database, access=access),
         bindings=Bindings(database=database, access=access),
         advertised=lambda: ADVERTISED,

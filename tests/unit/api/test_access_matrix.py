@@ -14,7 +14,10 @@ import pytest
 from google.protobuf.message import Message
 from yandex.cloud.access import access_pb2
 from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2 as images
+from yandex.cloud.compute.v1 import image_service_pb2 as compute
+from yandex.cloud.iam.v1 import key_service_pb2 as keys
 from yandex.cloud.iam.v1 import role_service_pb2 as roles
+from yandex.cloud.iam.v1 import service_account_service_pb2 as accounts
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
 from yandex.cloud.operation import operation_service_pb2 as operations
 from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2 as quotas
@@ -50,6 +53,14 @@ USE_COMPUTE_IMAGES = {
     "compute.images.user", "compute.viewer", "compute.editor", "compute.admin",
     "viewer", "editor", "admin",
 }  # fmt: skip
+SEE_COMPUTE_IMAGES = USE_COMPUTE_IMAGES | {"compute.auditor", "auditor"}
+EDIT_COMPUTE_IMAGES = {"compute.editor", "compute.admin", "editor", "admin"}
+SEE_ACCOUNTS = {
+    "iam.auditor", "iam.viewer", "iam.serviceAccounts.keyAdmin", "iam.admin",
+    "auditor", "viewer", "editor", "admin",
+}  # fmt: skip
+EDIT_ACCOUNTS = {"iam.admin", "admin"}
+EDIT_KEYS = {"iam.serviceAccounts.keyAdmin", "iam.admin", "admin"}
 EDIT_FOLDERS = {"resource-manager.editor", "resource-manager.admin", "editor", "admin"}
 SEE_BINDINGS = {"resource-manager.viewer", "viewer"} | EDIT_FOLDERS
 CHANGE_BINDINGS = {"resource-manager.admin", "admin"}
@@ -98,10 +109,13 @@ def the_cloud(at: Place) -> quota_resource_pb2.Resource:
 
 
 DESKTOP_IMAGES = "/yandex.cloud.clouddesktop.v1.api.DesktopImageService"
+COMPUTE_IMAGES = "/yandex.cloud.compute.v1.ImageService"
 OPERATIONS = "/yandex.cloud.operation.OperationService"
 QUOTAS = "/yandex.cloud.quotamanager.v1.QuotaLimitService"
 FOLDERS = "/yandex.cloud.resourcemanager.v1.FolderService"
 CLOUDS = "/yandex.cloud.resourcemanager.v1.CloudService"
+ACCOUNTS = "/yandex.cloud.iam.v1.ServiceAccountService"
+KEYS = "/yandex.cloud.iam.v1.KeyService"
 ROLE_SERVICE = "/yandex.cloud.iam.v1.RoleService"
 
 TABLE = {
@@ -131,6 +145,57 @@ TABLE = {
         request=lambda at: images.DeleteDesktopImageRequest(image_id=at.image_id),
         allowed=EDIT_IMAGES,
         visible=SEE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/Get": Row(
+        request=lambda at: compute.GetImageRequest(image_id=at.imported_id),
+        allowed=SEE_COMPUTE_IMAGES,
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/GetLatestByFamily": Row(
+        request=lambda at: compute.GetImageLatestByFamilyRequest(
+            folder_id=at.folder_id, family="golden"
+        ),
+        allowed=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/List": Row(
+        request=lambda at: compute.ListImagesRequest(folder_id=at.folder_id),
+        allowed=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/Create": Row(
+        request=lambda at: compute.CreateImageRequest(
+            folder_id=at.folder_id, image_id=at.compute_image_id, name="new"
+        ),
+        allowed=EDIT_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/Update": Row(
+        request=lambda at: compute.UpdateImageRequest(image_id=at.imported_id, name="new"),
+        allowed=EDIT_COMPUTE_IMAGES,
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/Delete": Row(
+        request=lambda at: compute.DeleteImageRequest(image_id=at.imported_id),
+        allowed=EDIT_COMPUTE_IMAGES,
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/ListOperations": Row(
+        request=lambda at: compute.ListImageOperationsRequest(image_id=at.imported_id),
+        allowed=SEE_COMPUTE_IMAGES,
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/ListAccessBindings": Row(
+        request=lambda at: list_bindings(at.imported_id),
+        allowed=SEE_COMPUTE_IMAGES - {"compute.images.user", "compute.auditor", "auditor"},
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/SetAccessBindings": Row(
+        request=lambda at: set_admin(at.imported_id),
+        allowed={"compute.admin", "admin"},
+        visible=SEE_COMPUTE_IMAGES,
+    ),
+    f"{COMPUTE_IMAGES}/UpdateAccessBindings": Row(
+        request=lambda at: add_delta(at.imported_id),
+        allowed={"compute.admin", "admin"},
+        visible=SEE_COMPUTE_IMAGES,
     ),
     f"{OPERATIONS}/Get": Row(
         request=lambda at: operations.GetOperationRequest(operation_id=at.operation_id),
@@ -211,6 +276,83 @@ TABLE = {
     f"{CLOUDS}/UpdateAccessBindings": Row(
         request=lambda at: add_delta(at.cloud_id), allowed=CHANGE_BINDINGS, is_for_cloud=True
     ),
+    f"{ACCOUNTS}/Get": Row(
+        request=lambda at: accounts.GetServiceAccountRequest(service_account_id=at.account_id),
+        allowed=SEE_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/List": Row(
+        request=lambda at: accounts.ListServiceAccountsRequest(folder_id=at.folder_id),
+        allowed=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/Create": Row(
+        request=lambda at: accounts.CreateServiceAccountRequest(folder_id=at.folder_id, name="new"),
+        allowed=EDIT_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/Update": Row(
+        request=lambda at: accounts.UpdateServiceAccountRequest(
+            service_account_id=at.account_id, name="new"
+        ),
+        allowed=EDIT_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/Delete": Row(
+        request=lambda at: accounts.DeleteServiceAccountRequest(service_account_id=at.account_id),
+        allowed=EDIT_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/ListOperations": Row(
+        request=lambda at: accounts.ListServiceAccountOperationsRequest(
+            service_account_id=at.account_id
+        ),
+        allowed=SEE_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/ListAccessBindings": Row(
+        request=lambda at: list_bindings(at.account_id),
+        allowed={"iam.viewer", "iam.admin", "viewer", "editor", "admin"},
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/SetAccessBindings": Row(
+        request=lambda at: set_admin(at.account_id),
+        allowed=EDIT_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{ACCOUNTS}/UpdateAccessBindings": Row(
+        request=lambda at: add_delta(at.account_id),
+        allowed=EDIT_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/Get": Row(
+        request=lambda at: keys.GetKeyRequest(key_id=at.key_id),
+        allowed=SEE_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/List": Row(
+        request=lambda at: keys.ListKeysRequest(service_account_id=at.account_id),
+        allowed=SEE_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/Create": Row(
+        request=lambda at: keys.CreateKeyRequest(service_account_id=at.account_id),
+        allowed=EDIT_KEYS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/Update": Row(
+        request=lambda at: keys.UpdateKeyRequest(key_id=at.key_id, description="x"),
+        allowed=EDIT_KEYS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/Delete": Row(
+        request=lambda at: keys.DeleteKeyRequest(key_id=at.key_id),
+        allowed=EDIT_KEYS,
+        visible=SEE_ACCOUNTS,
+    ),
+    f"{KEYS}/ListOperations": Row(
+        request=lambda at: keys.ListKeyOperationsRequest(key_id=at.key_id),
+        allowed=SEE_ACCOUNTS,
+        visible=SEE_ACCOUNTS,
+    ),
     f"{ROLE_SERVICE}/Get": Row(
         request=lambda _: roles.GetRoleRequest(role_id="viewer"),
         allowed=EVERY_ROLE,
@@ -285,6 +427,9 @@ async def test_a_role_elsewhere_shows_nothing(world: World, path: str) -> None:
         operation_id="e3onone",
         empty_folder_id="b1gnone",
         compute_image_id="none",
+        imported_id="fd8none",
+        account_id="ajenone",
+        key_id="ajknone",
         cloud_id="b1cnone",
     )
     for role_id in sorted(ROLES):
@@ -353,7 +498,15 @@ def _expired(_world: World) -> str:
     return past.exchange_jwt(sign(claims={"iat": early, "exp": early + 3600})).token
 
 
+def _revoked(world: World) -> str:
+    token = world.token_of("ajerevoked")
+    world.revoked.add("ajkrevoked")
+    world.tokens.forget_keys()
+    return token
+
+
 TRICKS: dict[str, Callable[[World], str | None]] = {
+    "a token of a revoked key": _revoked,
     "no token": lambda _: None,
     "nonsense": lambda _: "t1.nonsense.x",
     "a token of another server": _foreign,

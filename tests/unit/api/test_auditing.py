@@ -224,5 +224,6 @@ def test_what_changes_something_is_known(world: AuditedWorld) -> None:
         if not method.is_change and not method.is_open
     }
     assert reads == {
-        "Get", "List", "ListAccessBindings", "ListOperations", "ListServices",
+        "Get", "GetLatestByFamily", "List", "ListAccessBindings", "ListOperations",
+            "ListServices",
     }  # fmt: skip

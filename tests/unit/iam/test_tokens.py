@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clouddesktop.iam import tokens
-from clouddesktop.iam.errors import JwtRefusedError, TokenExpiredError, TokenInvalidError
-from clouddesktop.iam.tokens import LIFETIME_SECONDS, TokenService
-from clouddesktop.model.access import Subject
+from clouddesktop.iam.errors import (
+    JwtRefusedError,
+    TokenExpiredError,
+    TokenInvalidError,
+    TokenRevokedError,
+)
+from clouddesktop.iam.tokens import KEY_SECONDS, LIFETIME_SECONDS, TokenService
+from clouddesktop.model.access import AuthorizedKey, Subject
 from unit.iam.signing import NOW, make_pair, sign
 
 PUBLIC_FORM = re.compile(r"t1\.[A-Z0-9a-z_-]+[=]{0,2}\.[A-Z0-9a-z_-]{86}[=]{0,2}")
@@ -115,3 +120,94 @@ def test_threads_share_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
         subjects = set(threads.map(service.check_token, issued * 200))
     assert subjects == {Subject(id="ajeadmin")}
     assert len(service._cache) <= 2
+
+
+class Keys:
+    """The keys that a database has; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        key, _ = make_pair()
+        self.known = {key.id: key}
+        self.asked = 0
+
+    def find(self, key_id: str) -> AuthorizedKey | None:
+        self.asked += 1
+        return self.known.get(key_id)
+
+
+def make_revocable(keys: Keys, clock: Clock) -> TokenService:
+    return TokenService(
+        signing_key=b"s" * 32, find_key=keys.find, audiences=["localhost"], clock=clock
+    )
+
+
+def test_a_revoked_key_s_tokens_end_at_once_in_the_process_that_revokes_it() -> None:
+    """Those that were checked a moment ago, too."""
+    keys = Keys()
+    service = make_revocable(keys, Clock())
+    token = service.exchange_jwt(sign()).token
+    service.check_token(token)
+    keys.known.clear()
+    service.forget_keys()
+    with pytest.raises(TokenRevokedError) as caught:
+        service.check_token(token)
+    assert token not in str(caught.value.failure)
+
+
+def test_a_revoked_key_s_tokens_end_elsewhere_when_it_is_looked_up_again() -> None:
+    """Another process notices by itself, and asks for a key once in that time."""
+    keys, clock = Keys(), Clock()
+    service = make_revocable(keys, clock)
+    token = service.exchange_jwt(sign()).token
+    keys.asked = 0
+    for _ in range(100):
+        service.check_token(token)
+    assert keys.asked == 1
+    keys.known.clear()
+    clock.now += KEY_SECONDS - 0.1
+    service.check_token(token)
+    clock.now += 0.1
+    with pytest.raises(TokenRevokedError):
+        service.check_token(token)
+
+
+def test_a_clock_that_is_set_back_keeps_no_key_alive() -> None:
+    """What was found out in the future counts for nothing."""
+    keys, clock = Keys(), Clock()
+    service = make_revocable(keys, clock)
+    token = service.exchange_jwt(sign()).token
+    service.check_token(token)
+    keys.known.clear()
+    clock.now -= 3600
+    with pytest.raises(TokenRevokedError):
+        service.check_token(token)
+
+
+def test_a_key_that_is_revoked_while_it_is_read_is_read_again() -> None:
+    """The answer of before the revocation is not kept."""
+    keys = Keys()
+    service = make_revocable(keys, Clock())
+    token = service.exchange_jwt(sign()).token
+    find = keys.find
+
+    def find_and_revoke(key_id: str) -> AuthorizedKey | None:
+        found = find(key_id)
+        keys.known.clear()
+        service.forget_keys()
+        return found
+
+    service._find_key = find_and_revoke
+    service.check_token(token)  # was under way
+    with pytest.raises(TokenRevokedError):
+        service.check_token(token)
+
+
+def test_a_key_of_another_account_proves_nothing() -> None:
+    """A token is its account's and its key's."""
+    keys = Keys()
+    service = make_revocable(keys, Clock())
+    token = service.exchange_jwt(sign()).token
+    key, _ = make_pair()
+    keys.known[key.id] = replace(key, service_account_id="ajeother")
+    with pytest.raises(TokenRevokedError):
+        service.check_token(token)

@@ -43,11 +43,9 @@ MANAGER_ADMIN = MANAGER_EDITOR | {
 IAM_AUDITOR = PLACES | {"iam.serviceAccounts.get", "iam.keys.get"}
 IAM_VIEWER = IAM_AUDITOR | {"iam.serviceAccounts.listAccessBindings"}
 KEY_ADMIN = IAM_AUDITOR | {"iam.keys.create", "iam.keys.update", "iam.keys.delete"}
-TOKEN_CREATOR = PLACES | {"iam.serviceAccounts.get", "iam.serviceAccounts.createToken"}
 IAM_ADMIN = (
     IAM_VIEWER
     | KEY_ADMIN
-    | TOKEN_CREATOR
     | {
         "iam.serviceAccounts.create",
         "iam.serviceAccounts.update",
@@ -78,7 +76,6 @@ EXPECTED = {
     "iam.auditor": IAM_AUDITOR,
     "iam.viewer": IAM_VIEWER,
     "iam.serviceAccounts.keyAdmin": KEY_ADMIN,
-    "iam.serviceAccounts.tokenCreator": TOKEN_CREATOR,
     "iam.admin": IAM_ADMIN,
     "quota-manager.viewer": QUOTA_VIEWER,
     "quota-manager.admin": QUOTA_ADMIN,

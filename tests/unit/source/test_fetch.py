@@ -145,7 +145,7 @@ def test_credentials_stay_with_their_origin(
     web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A redirect to another origin gets none of them; one inside the origin does."""
-    monkeypatch.setattr(fetch, "is_public", lambda _address: True)
+    monkeypatch.setattr(fetch, "is_public", lambda _address, **_options: True)
     with serving(web.folder, tls=tmp_path / "tls") as other:
         fetcher = Fetcher(web.url, ca_file=str(web.ca), stall_seconds=5)
         web.faults["/away"] = status(302, location=f"{other.url}disk.raw")
