@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
@@ -28,7 +27,7 @@ from clouddesktop.api.paging import page_size_of
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.image_lists import list_images
-from clouddesktop.catalog.images import find_verified_at, get_image
+from clouddesktop.catalog.images import get_image_with_verification
 from clouddesktop.copying.start import CopyRequest, CopyStarter
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
 from clouddesktop.keeping.deletion import Deletions
@@ -100,7 +99,9 @@ class DesktopImageServicer:
         return self._operations.pack(operation)
 
     async def get(self, request: GetDesktopImageRequest, call: Call) -> DesktopImage:
-        image, verified_at = self._database.read_nowait(_get_with_verification, request.image_id)
+        image, verified_at = self._database.read_nowait(
+            get_image_with_verification, request.image_id
+        )
         call.caller.require(Permission.IMAGES_GET, Resource.of_image(image.id, image.folder_id))
         if verified_at is not None:
             call.trailing[VERIFIED_AT_KEY] = verified_at.isoformat().replace("+00:00", "Z")
@@ -128,10 +129,6 @@ class DesktopImageServicer:
             position = Position.of_image(last, order).to_bytes()
             page.next_page_token = await self._page_tokens.make(request, position)
         return page
-
-
-def _get_with_verification(connection: Any, image_id: str) -> tuple[Image, datetime | None]:
-    return get_image(connection, image_id), find_verified_at(connection, image_id)
 
 
 def _list_in_folder(connection: Any, /, folder_id: str, **options: Any) -> list[Image]:

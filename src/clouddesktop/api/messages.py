@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from yandex.cloud.access import access_pb2
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.compute.v1 import image_pb2
@@ -17,9 +19,20 @@ from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import ComputeImage, Image
 from clouddesktop.model.service_account import ServiceAccount
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS = 86400
+
+
+def to_timestamp(instant: datetime) -> Timestamp:
+    """Do as `Timestamp.FromDatetime`, which takes four times as long."""
+    since = instant - _EPOCH
+    return Timestamp(
+        seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000
+    )
+
 
 def image_to_message(image: Image) -> DesktopImage:
-    message = DesktopImage(
+    return DesktopImage(
         id=image.id,
         folder_id=image.folder_id,
         status=DesktopImage.Status.ValueType(int(image.status)),
@@ -28,9 +41,8 @@ def image_to_message(image: Image) -> DesktopImage:
         storage_size=image.storage_size,
         min_disk_size=image.min_disk_size,
         description=image.description,
+        created_at=to_timestamp(image.created_at),
     )
-    message.created_at.FromDatetime(image.created_at)
-    return message
 
 
 def folder_to_message(folder: Folder) -> folder_pb2.Folder:

@@ -26,6 +26,7 @@ from clouddesktop.api.messages import (
     imported_to_message,
     key_to_message,
     service_account_to_message,
+    to_timestamp,
 )
 from clouddesktop.api.status import to_status
 from clouddesktop.model.access import AuthorizedKey
@@ -154,9 +155,9 @@ class OperationPacker:
             description=operation.description,
             created_by=operation.created_by,
             done=operation.done,
+            created_at=to_timestamp(operation.created_at),
+            modified_at=to_timestamp(operation.modified_at),
         )
-        message.created_at.FromDatetime(operation.created_at)
-        message.modified_at.FromDatetime(operation.modified_at)
         message.metadata.Pack(types.metadata(**{types.resource_field: operation.resource_id}))
         if operation.failure is not None:
             message.error.CopyFrom(to_status(operation.failure, operation.id))

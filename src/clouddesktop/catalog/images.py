@@ -30,9 +30,9 @@ IMAGE_COLUMNS = (
 # Made once, as every statement of the calls that are made most: making one takes longer than
 # running it.
 _GET = sa.select(*IMAGE_COLUMNS).where(images.c.id == sa.bindparam("image_id"))
-_FIND_VERIFIED_AT = (
-    sa.select(manifests.c.verified_at)
-    .join(images, images.c.manifest == manifests.c.digest)
+_GET_VERIFIED = (
+    sa.select(*IMAGE_COLUMNS, manifests.c.verified_at)
+    .join(manifests, images.c.manifest == manifests.c.digest, isouter=True)
     .where(images.c.id == sa.bindparam("image_id"))
 )
 _FIND_NAME = sa.select(images.c.id).where(
@@ -53,9 +53,19 @@ def get_image(connection: sa.Connection, image_id: str) -> Image:
     return to_image(row)
 
 
-def find_verified_at(connection: sa.Connection, image_id: str) -> datetime | None:
-    """Tell when all of an image was last found right; None: never so far."""
-    return connection.scalar(_FIND_VERIFIED_AT, {"image_id": image_id})
+def get_image_with_verification(
+    connection: sa.Connection, image_id: str
+) -> tuple[Image, datetime | None]:
+    """Read one image, and when all of it was last found right; None: never so far.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    row = connection.execute(_GET_VERIFIED, {"image_id": image_id}).one_or_none()
+    if row is None:
+        raise NotFoundError.of_resource("Image", image_id)
+    *columns, verified_at = row
+    return to_image(columns), verified_at
 
 
 def add_image(connection: sa.Connection, image: Image) -> None:
