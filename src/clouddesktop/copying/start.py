@@ -95,30 +95,24 @@ class CopyStarter:
             QuotaExceededError: the folder's cloud has as many images, or bytes, as it may.
             IdempotencyKeyReusedError: the key came with another request before.
         """
-        return await asyncio.to_thread(self._start, request, caller, idempotency)
+        earlier = self._database.read_nowait(
+            _look_up, request.folder_id, subject_id=caller.id, idempotency=idempotency
+        )
+        if earlier is not None:
+            return earlier
+        caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
+        imported = self._database.read_nowait(find_imported_image, request.compute_image_id)
+        if imported is not None:
+            origin = _origin_of_imported(imported, request, caller)
+        else:
+            origin = await asyncio.to_thread(self._find_origin, request, caller)
+        return await self._database.awrite(self._accept, request, caller, idempotency, origin)
 
     def resume_orphans(self) -> None:
         """Give a new workflow to each operation that is not done and whose workflow has ended."""
         for operation_id, workflow_id in self._database.read(list_unfinished):
             if not self._workflows.is_live(workflow_id):
                 self._database.write(self._resume, operation_id, workflow_id)
-
-    def _start(
-        self, request: CopyRequest, caller: Caller, idempotency: IdempotencyKey | None
-    ) -> Operation:
-        earlier = self._database.read(
-            find_earlier_operation, subject_id=caller.id, idempotency=idempotency
-        )
-        if earlier is not None:
-            return earlier
-        self._database.read(get_folder, request.folder_id)
-        caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
-        imported = self._database.read(find_imported_image, request.compute_image_id)
-        if imported is not None:
-            origin = _origin_of_imported(imported, request, caller)
-        else:
-            origin = self._find_origin(request, caller)
-        return self._database.write(self._accept, request, caller, idempotency, origin)
 
     def _find_origin(self, request: CopyRequest, caller: Caller) -> _Origin:
         compute_image = self._sources.get_compute_image(request.compute_image_id)
