@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
@@ -23,7 +24,7 @@ from clouddesktop.api.messages import image_to_message
 from clouddesktop.api.orders import parse_order
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.page_tokens import PageTokens
-from clouddesktop.api.paging import page_size_of
+from clouddesktop.api.paging import DEFAULT_PAGE_SIZE, page_size_of
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.image_lists import list_images
@@ -115,14 +116,18 @@ class DesktopImageServicer:
         page_size = page_size_of(request.page_size)
         call.caller.require(Permission.IMAGES_LIST, Resource.of_folder(request.folder_id))
         # One more than asked for tells whether there is a next page.
-        images = await self._database.aread(
+        query = partial(
             _list_in_folder,
-            request.folder_id,
+            folder_id=request.folder_id,
             page_size=page_size + 1,
             after=None if raw is None else Position.from_bytes(raw, order),
             conditions=conditions,
             order=order,
         )
+        # A page is found by an index; a filter may have to look at all of the folder.
+        is_short = not conditions and page_size <= DEFAULT_PAGE_SIZE
+        database = self._database
+        images = database.read_nowait(query) if is_short else await database.aread(query)
         page = _to_page(images, page_size=page_size)
         if len(page.desktop_images) < len(images):
             last = images[len(page.desktop_images) - 1]
