@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from clouddesktop.catalog.compute_images import find_imported_image, get_imported_content
 from clouddesktop.catalog.contents import KnownContent, find_known_content
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.operations import (
     add_operation,
@@ -187,6 +186,20 @@ def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: C
         )
     image = ComputeImage(id=imported.id, folder_id=imported.folder_id, source="", location="")
     return _Origin(image, partial(get_imported_content, image_id=imported.id))
+
+
+def _look_up(
+    connection: sa.Connection,
+    folder_id: str,
+    *,
+    subject_id: str,
+    idempotency: IdempotencyKey | None,
+) -> Operation | None:
+    """Find what an earlier request has started; if there was none, the folder must be there."""
+    earlier = find_earlier_operation(connection, subject_id=subject_id, idempotency=idempotency)
+    if earlier is None:
+        get_folder(connection, folder_id)
+    return earlier
 
 
 def _new_copy(request: CopyRequest, caller: Caller) -> tuple[Image, Operation]:
