@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from clouddesktop.catalog.compute_images import find_imported_image, get_imported_content
 from clouddesktop.catalog.contents import KnownContent, find_known_content
 from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.operations import (
     add_operation,
