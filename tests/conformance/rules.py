@@ -15,7 +15,15 @@ CHANGES = ("@changes",)
 """Methods that return an Operation of their own making."""
 PAGES = ("@pages",)
 """Methods that answer page by page."""
-BELONGING = ("DesktopImageService/*", "OperationService/*", "FolderService/*", "CloudService/*")
+BELONGING = (
+    "DesktopImageService/*",
+    "ImageService/*",
+    "OperationService/*",
+    "FolderService/*",
+    "CloudService/*",
+    "ServiceAccountService/*",
+    "KeyService/*",
+)
 """Methods about what belongs to somebody."""
 IMAGES = "DesktopImageService"
 OPERATIONS = "OperationService"
@@ -50,7 +58,7 @@ RULES = (
     Rule(
         "errors.not-found",
         "What is missing is NOT_FOUND at once, in the API's words, with ResourceInfo.",
-        (f"{IMAGES}/*", f"{OPERATIONS}/*", "FolderService/*", "CloudService/*", "RoleService/Get"),
+        (*BELONGING, "RoleService/Get"),
     ),
     Rule("idempotency.repeat", "A second request with one key gets the first Operation.", CHANGES),
     Rule("idempotency.conflict", "The same key with another request is refused.", CHANGES),
@@ -112,6 +120,31 @@ RULES = (
         ("IamTokenService/Create",),
     ),
     Rule("iam.expiry", "A token ends when it said.", ("IamTokenService/Create",)),
+    Rule(
+        "iam.revoked",
+        "A token ends with its key and with its account.",
+        ("KeyService/Delete", "ServiceAccountService/Delete"),
+    ),
+    Rule(
+        "iam.last-admin",
+        "A cloud keeps an administrator.",
+        ("CloudService/SetAccessBindings", "ServiceAccountService/Delete"),
+    ),
+    Rule(
+        "import.instant",
+        "What was imported from a URL is copied at once, byte for byte.",
+        ("ImageService/Create",),
+    ),
+    Rule(
+        "import.guard",
+        "A URL does not lead into the server's own network, nor does a redirect.",
+        ("ImageService/Create",),
+    ),
+    Rule(
+        "import.durable",
+        "An import goes on after a crash, and is cancelled like a copy.",
+        ("ImageService/Create",),
+    ),
     Rule(
         "endpoint.list",
         "Each service is found by its id, at this server's address.",

@@ -97,6 +97,11 @@ def image_of(operation: Operation) -> Image:
     return image
 
 
+@pytest.mark.proves("import.instant")
+@pytest.mark.proves(
+    "operation.types", of=["ImageService/Create", "ImageService/Update", "ImageService/Delete"]
+)
+@pytest.mark.proves("update.mask", of=["ImageService/Update"])
 def test_the_official_sdk_drives_the_whole_flow(
     importing: ServerProcess, web: WebServer, raw: Path
 ) -> None:
@@ -149,6 +154,7 @@ def test_the_official_sdk_drives_the_whole_flow(
     inspection.close()
 
 
+@pytest.mark.proves("list.whole", of=["ImageService/List"])
 def test_images_in_sources_stand_beside_imported_ones(
     importing: ServerProcess, sources_dir: Path, web: WebServer, raw: Path
 ) -> None:
@@ -179,6 +185,7 @@ def test_images_in_sources_stand_beside_imported_ones(
     assert "There is no such file in a source" in outside.message
 
 
+@pytest.mark.proves("import.guard")
 @pytest.mark.parametrize(
     ("uri", "code"),
     [
@@ -253,6 +260,7 @@ def test_sizes_are_bounded(
     assert raw.exists()
 
 
+@pytest.mark.proves("import.durable")
 @pytest.mark.parametrize("failpoint", ["range-recorded:0", "publish-begin"])
 def test_an_import_goes_on_after_a_crash(
     pausing: Callable[[str], PausedServer], raw: Path, uri: str, failpoint: str

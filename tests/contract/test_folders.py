@@ -40,6 +40,9 @@ def run(server: ServerProcess, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.proves("operation.types", of=["FolderService/Create", "FolderService/Delete"])
+@pytest.mark.proves("update.mask", of=["FolderService/Update"])
+@pytest.mark.proves("errors.not-found", of=["FolderService/Get"])
 def test_a_folder_lives_its_life(client: OfficialClient, sources_dir: Path) -> None:
     """Made, found, filled, not to be deleted, emptied, deleted; operations name their types."""
     stub = client.sdk.client(FolderServiceStub)
@@ -86,6 +89,7 @@ def test_a_folder_lives_its_life(client: OfficialClient, sources_dir: Path) -> N
     )
 
 
+@pytest.mark.proves("iam.last-admin", of=["CloudService/SetAccessBindings"])
 def test_roles_are_given_and_taken_by_the_command_line(
     server: ServerProcess, client: OfficialClient
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import yaml
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -48,6 +49,7 @@ def images_of(client: OfficialClient) -> ListDesktopImagesRequest:
     return ListDesktopImagesRequest(folder_id=client.folder_id)
 
 
+@pytest.mark.proves("iam.revoked", of=["KeyService/Delete"])
 def test_an_account_lives_from_its_first_key_to_its_last(
     server: ServerProcess, tmp_path: Path
 ) -> None:
@@ -76,6 +78,11 @@ def test_an_account_lives_from_its_first_key_to_its_last(
     assert told["details"][0]["reason"] == "TOKEN_REVOKED"
 
 
+@pytest.mark.proves("iam.revoked", of=["ServiceAccountService/Delete"])
+@pytest.mark.proves("update.mask", of=["ServiceAccountService/Update"])
+@pytest.mark.proves(
+    "operation.types", of=["ServiceAccountService/Create", "ServiceAccountService/Delete"]
+)
 def test_a_deleted_account_is_gone_with_all_it_had(server: ServerProcess, tmp_path: Path) -> None:
     """Its tokens, its keys and its roles; its name is free."""
     admin = OfficialClient(server.profile)
@@ -117,6 +124,8 @@ def test_a_deleted_account_is_gone_with_all_it_had(server: ServerProcess, tmp_pa
     assert refused(lambda: stub.Get(itself)).code == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.proves("iam.last-admin", of=["ServiceAccountService/Delete"])
+@pytest.mark.proves("operation.types", of=["KeyService/Update"])
 def test_keys_are_made_and_described_by_the_official_stubs(server: ServerProcess) -> None:
     """The private half comes once; the last administrator is not to be deleted."""
     client = OfficialClient(server.profile)

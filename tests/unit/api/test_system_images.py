@@ -75,6 +75,7 @@ def publishing(tmp_path: Path) -> Iterator[Publishing]:
     world.database.close()
 
 
+@pytest.mark.proves("system.listed", of=["DesktopImageService/Get"])
 async def test_everybody_sees_a_system_image(publishing: Publishing) -> None:
     """Whoever has a token, in an answer without a folder; nobody sees the image it was made of."""
     image_id = await publishing.publish()
@@ -91,6 +92,7 @@ async def test_everybody_sees_a_system_image(publishing: Publishing) -> None:
         await publishing.world.answer(f"{SERVICE}/Get", request, token)
 
 
+@pytest.mark.proves("system.listed", of=["DesktopImageService/List"])
 async def test_every_folder_lists_system_images(publishing: Publishing) -> None:
     """In one order with its own, and chosen by the same filter."""
     world = publishing.world
@@ -114,6 +116,9 @@ async def test_every_folder_lists_system_images(publishing: Publishing) -> None:
     assert found == ["b", "b", "c"]
 
 
+@pytest.mark.proves(
+    "system.listed", of=["DesktopImageService/Update", "DesktopImageService/Delete"]
+)
 async def test_nobody_changes_a_system_image(publishing: Publishing) -> None:
     """Whatever the role, the error says what an administrator can do."""
     image_id = await publishing.publish()
