@@ -29,7 +29,7 @@ from clouddesktop.errors import FailedPreconditionError, FieldViolation, Invalid
 from clouddesktop.iam.access import Caller
 from clouddesktop.model.access import Resource
 from clouddesktop.model.roles import Permission
-from clouddesktop.source.uploads import Upload, Uploads
+from clouddesktop.source.uploads import Upload, Uploads, UploadWriter
 
 UPLOAD_PATH = "/upload/v1/files"
 _VERSION = "1.0.0"
@@ -113,17 +113,7 @@ class _Uploads:
             )
         offset = _read_number(request, "upload-offset")
         with self._uploads.appending(upload, offset) as writer:
-            gathered = bytearray()
-            try:
-                async for piece in request.stream():
-                    gathered += piece
-                    if len(gathered) >= _WRITE_BYTES:
-                        await asyncio.to_thread(writer.write, bytes(gathered))
-                        gathered.clear()
-            except ClientDisconnect:
-                pass  # what has come is kept: that is what the protocol is for
-            if gathered:
-                await asyncio.to_thread(writer.write, bytes(gathered))
+            await _write_body(request, writer)
         headers = {"Upload-Offset": str(self._uploads.offset_of(upload)), **_expiry(upload)}
         return _answer(204, headers)
 
@@ -142,6 +132,22 @@ class _Uploads:
                 f"Uploads speak tus {_VERSION}.", remedy=f"Send Tus-Resumable: {_VERSION}."
             )
         return caller
+
+
+async def _write_body(request: Request, writer: UploadWriter) -> None:
+    """Write what comes, until it ends or breaks off: what has come is kept then."""
+    gathered = bytearray()
+    try:
+        async for piece in request.stream():
+            gathered += piece
+            if len(gathered) >= _WRITE_BYTES:
+                await asyncio.to_thread(writer.write, bytes(gathered))
+                gathered.clear()
+    except ClientDisconnect:
+        pass
+    if gathered:
+        await asyncio.to_thread(writer.write, bytes(gathered))
+    await asyncio.to_thread(writer.sync)
 
 
 def _answer(status: int, headers: dict[str, str]) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ from clouddesktop.workflow.engine import WorkflowEngine
 
 _DESCRIPTION = "Create image"
 _IN_SOURCES = ("file:", "s3:")
-_UPLOADS = "/upload/v1/files/"
+_UPLOAD = re.compile(rf"/upload/v1/files/({Prefix.UPLOAD}[a-z0-9]{{17}})\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +191,8 @@ class ImportStarter:
 
 def _find_upload_id(uri: str) -> str:
     """Give the id of the upload that a URL is the Location of; empty if it is of none."""
-    _, found, upload_id = urlsplit(uri).path.partition(_UPLOADS)
-    return upload_id if found else ""
+    found = _UPLOAD.search(urlsplit(uri).path)
+    return "" if found is None else found[1]
 
 
 def _filled(

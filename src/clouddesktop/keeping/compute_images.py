@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import sqlalchemy as sa
 
 from clouddesktop.catalog.bindings import remove_all_bindings
 from clouddesktop.catalog.compute_images import (
     delete_imported_image,
     find_imported_image,
+    get_imported_image,
     update_imported_image,
 )
 from clouddesktop.catalog.engine import Database
@@ -16,7 +19,7 @@ from clouddesktop.catalog.operations import (
     find_earlier_operation,
     find_running_operation,
 )
-from clouddesktop.errors import FailedPreconditionError, NotFoundError
+from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.iam.access import Caller
 from clouddesktop.keeping.deletion import ImageBeingMadeError
 from clouddesktop.model.access import Resource
@@ -60,7 +63,7 @@ class ComputeImages:
             earlier = _find_earlier(connection, caller, idempotency)
             if earlier is not None:
                 return earlier
-            image = self._get(connection, image_id, Permission.COMPUTE_IMAGES_UPDATE, caller)
+            image = _get(connection, image_id, Permission.COMPUTE_IMAGES_UPDATE, caller)
             changed = update_imported_image(connection, image, changes)
             return add_done_operation(
                 connection,
@@ -73,6 +76,7 @@ class ComputeImages:
                 idempotency=idempotency,
             )
 
+        await self._refuse_in_source(image_id, Permission.COMPUTE_IMAGES_UPDATE, caller)
         return await self._database.awrite(change)
 
     async def delete(
@@ -91,7 +95,7 @@ class ComputeImages:
             earlier = _find_earlier(connection, caller, idempotency)
             if earlier is not None:
                 return earlier
-            image = self._get(connection, image_id, Permission.COMPUTE_IMAGES_DELETE, caller)
+            image = _get(connection, image_id, Permission.COMPUTE_IMAGES_DELETE, caller)
             _check_made(connection, image)
             delete_imported_image(connection, image_id)
             resource = Resource.of_compute_image(image_id, image.folder_id)
@@ -106,18 +110,18 @@ class ComputeImages:
                 idempotency=idempotency,
             )
 
+        await self._refuse_in_source(image_id, Permission.COMPUTE_IMAGES_DELETE, caller)
         return await self._database.awrite(change)
 
-    def _get(
-        self, connection: sa.Connection, image_id: str, permission: Permission, caller: Caller
-    ) -> ImportedImage:
-        image = find_imported_image(connection, image_id)
-        if image is not None:
-            caller.require(permission, Resource.of_compute_image(image_id, image.folder_id))
-            return image
-        in_source = self._sources.find_compute_image(image_id)
+    async def _refuse_in_source(
+        self, image_id: str, permission: Permission, caller: Caller
+    ) -> None:
+        """Say so if the image lies in a source; before the write, for finding out may take long."""
+        if await self._database.aread(find_imported_image, image_id) is not None:
+            return
+        in_source = await asyncio.to_thread(self._sources.find_compute_image, image_id)
         if in_source is None:
-            raise NotFoundError.of_resource("Image", image_id)
+            return
         caller.require(permission, Resource.of_compute_image(image_id, in_source.folder_id))
         raise ComputeImageInSourceError(
             f"The compute image {image_id} is the file {in_source.location} in the source "
@@ -125,6 +129,14 @@ class ComputeImages:
             remedy="Change or remove the file there.",
             facts={"resource_type": "Image", "resource_id": image_id, "source": in_source.source},
         )
+
+
+def _get(
+    connection: sa.Connection, image_id: str, permission: Permission, caller: Caller
+) -> ImportedImage:
+    image = get_imported_image(connection, image_id)
+    caller.require(permission, Resource.of_compute_image(image_id, image.folder_id))
+    return image
 
 
 def _find_earlier(

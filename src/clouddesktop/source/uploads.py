@@ -132,7 +132,7 @@ class Uploads:
 
     @contextmanager
     def appending(self, upload: Upload, offset: int) -> Iterator[UploadWriter]:
-        """Go on with a file; what was written when the block ends, however it ends, is kept.
+        """Go on with a file; what was written is kept, and durable once its writer has synced it.
 
         Raises:
             UploadOffsetError: `offset` is not where the file ends, or somebody else is writing.
@@ -150,10 +150,7 @@ class Uploads:
             self._writing.add(upload.id)
         try:
             with self._data(upload.id).open("ab") as file:
-                try:
-                    yield UploadWriter(file.fileno(), left=upload.size - offset)
-                finally:
-                    os.fsync(file.fileno())
+                yield UploadWriter(file.fileno(), left=upload.size - offset)
         finally:
             with self._lock:
                 self._writing.discard(upload.id)
@@ -198,7 +195,7 @@ class Uploads:
 
 
 class UploadWriter:
-    """Takes the bytes of one request."""
+    """Takes the bytes of one request. Both methods wait for the disk: call them from threads."""
 
     def __init__(self, fd: int, *, left: int) -> None:
         self._fd = fd
@@ -222,6 +219,10 @@ class UploadWriter:
                 written = os.write(self._fd, view)
             self._left -= written
             view = view[written:]
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        os.fsync(self._fd)
 
 
 class UploadSource(FolderSource):
