@@ -23,13 +23,16 @@ from clouddesktop.catalog.folders import (
     add_cloud,
     add_folder,
     find_folder_named,
+    get_folder,
+    list_clouds,
 )
+from clouddesktop.catalog.installation import DEFAULT_FOLDER, set_fact, settle_fact
 from clouddesktop.catalog.keys import add_key, find_key
 from clouddesktop.catalog.service_accounts import (
     add_service_account,
     find_service_account_named,
 )
-from clouddesktop.errors import FailedPreconditionError
+from clouddesktop.errors import FailedPreconditionError, NotFoundError
 from clouddesktop.iam.keys import make_authorized_key
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import AccessBinding, Resource
@@ -176,25 +179,47 @@ def write_profile(
 
 def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
     now = datetime.now(tz=UTC)
-    default = find_folder_named(connection, _DEFAULT)
+    default = _find_default(connection)
     if default is None:
-        cloud = Cloud(id=new_id(Prefix.CLOUD), name=_DEFAULT, created_at=now)
-        add_cloud(connection, cloud)
+        # That of the system images, whose id is empty, is nobody's.
+        clouds = [each for each in list_clouds(connection) if each.id]
+        cloud = (
+            clouds[0] if clouds else Cloud(id=new_id(Prefix.CLOUD), name=_DEFAULT, created_at=now)
+        )
+        if not clouds:
+            add_cloud(connection, cloud)
         default = Folder(id=new_id(Prefix.FOLDER), cloud_id=cloud.id, name=_DEFAULT, created_at=now)
         add_folder(connection, default)
-    admin = find_service_account_named(connection, _ADMIN)
-    if admin is None:
-        admin = new_id(Prefix.SERVICE_ACCOUNT)
-        account = ServiceAccount(id=admin, folder_id=default.id, name=_ADMIN, created_at=now)
-        add_service_account(connection, account)
-        binding = AccessBinding(role_id="admin", subject_id=admin, subject_type="serviceAccount")
-        add_binding(connection, Resource.of_cloud(default.cloud_id), binding)
+    set_fact(connection, DEFAULT_FOLDER, default.id)
     if not folder.admin_key.exists() or not _is_registered(connection, folder.admin_key):
+        admin = _prepare_admin(connection, default, now)
         key, document = make_authorized_key(admin, now=now)
         add_key(connection, key)
         # Before the commit: a crash in between leaves a key that the next start replaces.
         write_file(folder.admin_key, json.dumps(document, indent=2).encode(), mode=0o600)
     return default
+
+
+def _find_default(connection: sa.Connection) -> Folder | None:
+    """Find the folder that the first start has made; it may have been renamed, or deleted."""
+    named = find_folder_named(connection, _DEFAULT)
+    known = settle_fact(connection, DEFAULT_FOLDER, "" if named is None else named.id)
+    try:
+        return get_folder(connection, known) if known else named
+    except NotFoundError:
+        return named
+
+
+def _prepare_admin(connection: sa.Connection, default: Folder, now: datetime) -> str:
+    # In its own folder alone: elsewhere, others may make accounts of this name.
+    admin = find_service_account_named(connection, _ADMIN, folder_id=default.id)
+    if admin is None:
+        admin = new_id(Prefix.SERVICE_ACCOUNT)
+        account = ServiceAccount(id=admin, folder_id=default.id, name=_ADMIN, created_at=now)
+        add_service_account(connection, account)
+    binding = AccessBinding(role_id="admin", subject_id=admin, subject_type="serviceAccount")
+    add_binding(connection, Resource.of_cloud(default.cloud_id), binding)
+    return admin
 
 
 def _is_registered(connection: sa.Connection, path: Path) -> bool:

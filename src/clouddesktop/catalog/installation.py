@@ -13,6 +13,16 @@ PAGE_KEY = "page_key"
 """The key of page tokens' checksums, as hexadecimal digits."""
 
 
+DEFAULT_FOLDER = "default_folder"
+"""The id of the folder that the first start has made, whatever it is called by now."""
+
+
+def set_fact(connection: sa.Connection, name: str, value: str) -> None:
+    """Let a fact have this value."""
+    connection.execute(sa.delete(installation).where(installation.c.name == name))
+    connection.execute(sa.insert(installation).values(name=name, value=value))
+
+
 def settle_fact(connection: sa.Connection, name: str, value: str) -> str:
     """Give a fact's value; `value` becomes it when it had none."""
     known: str | None = connection.scalar(

@@ -35,11 +35,13 @@ def get_service_account(connection: sa.Connection, service_account_id: str) -> S
     return _to_account(row)
 
 
-def find_service_account_named(connection: sa.Connection, name: str) -> str | None:
-    """Find the id of the oldest one with this name."""
+def find_service_account_named(
+    connection: sa.Connection, name: str, *, folder_id: str
+) -> str | None:
+    """Find the id of the folder's oldest one with this name."""
     return connection.scalar(
         sa.select(service_accounts.c.id)
-        .where(service_accounts.c.name == name)
+        .where(service_accounts.c.name == name, service_accounts.c.folder_id == folder_id)
         .order_by(service_accounts.c.created_at)
         .limit(1)
     )
