@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from clouddesktop.catalog import tables
+from clouddesktop.catalog.installation import STORE_ID
 from parts.disks import MIB, random_bytes, write_raw
 from parts.faults import PausedServer
 from parts.inspection import Inspection
@@ -186,5 +187,5 @@ def test_another_store_is_not_taken_for_the_own(
     assert ended.returncode == 1
     assert "not the one" in ended.stderr
     inspection = Inspection.of(server.data_dir, store=tmp_path / "elsewhere")
-    assert len(inspection.column(tables.installation.c.value)) == 1
+    assert list(inspection.column(tables.installation.c.name)).count(STORE_ID) == 1
     inspection.close()
