@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,36 +186,32 @@ def test_images_in_sources_stand_beside_imported_ones(
     assert "There is no such file in a source" in outside.message
 
 
-@pytest.mark.proves("import.guard")
-@pytest.mark.parametrize(
-    ("uri", "code"),
-    [
-        ("ftp://example.org/disk.qcow2", Code.INVALID_ARGUMENT),
-        ("https://user:secret@example.org/disk.qcow2", Code.INVALID_ARGUMENT),
-        ("https://127.0.0.1:1/disk.qcow2", Code.FAILED_PRECONDITION),
-        ("https://[::ffff:127.0.0.1]:1/disk.qcow2", Code.FAILED_PRECONDITION),
-        ("https://0x7f000001:1/disk.qcow2", Code.FAILED_PRECONDITION),
-        ("http://169.254.169.254/latest/meta-data", Code.FAILED_PRECONDITION),
-        ("https://10.0.0.1/disk.qcow2", Code.FAILED_PRECONDITION),
-        ("https://localhost:1/disk.qcow2", Code.FAILED_PRECONDITION),
-    ],
+NOT_FETCHED = (
+    "https://127.0.0.1:1/disk.qcow2",
+    "https://[::ffff:127.0.0.1]:1/disk.qcow2",
+    "https://0x7f000001:1/disk.qcow2",
+    "http://169.254.169.254/latest/meta-data",
+    "https://10.0.0.1/disk.qcow2",
+    "https://localhost:1/disk.qcow2",
 )
-def test_a_url_does_not_lead_into_the_servers_network(
-    server: ServerProcess, uri: str, code: Code
-) -> None:
+NO_SOURCES = ("ftp://example.org/disk.qcow2", "https://user:secret@example.org/disk.qcow2")
+
+
+@pytest.mark.proves("import.guard")
+def test_a_url_does_not_lead_into_the_servers_network(server: ServerProcess) -> None:
     """However it is spelt; and nothing is left."""
     client = OfficialClient(server.profile)
-    if code is Code.INVALID_ARGUMENT:
-        refusal = refused(lambda: create(client, uri=uri))
+    for uri in NO_SOURCES:
+        refusal = refused(partial(create, client, uri=uri))
         assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
         assert "uri: " in refusal.message
         assert "secret" not in refusal.message
-        return
-    operation = client.wait(create(client, uri=uri).id)
-    assert operation.error.code == code, operation
-    info = ErrorInfo()
-    assert any(each.Unpack(info) for each in operation.error.details)
-    assert info.reason == "FETCH_FORBIDDEN"
+    for uri in NOT_FETCHED:
+        operation = client.wait(create(client, uri=uri).id)
+        assert operation.error.code == Code.FAILED_PRECONDITION, (uri, operation)
+        info = ErrorInfo()
+        assert any(each.Unpack(info) for each in operation.error.details)
+        assert info.reason == "FETCH_FORBIDDEN"
     listed = stub_of(client).List(service.ListImagesRequest(folder_id=client.folder_id))
     assert not listed.images
 
