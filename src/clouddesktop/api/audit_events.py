@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from yandex.cloud.operation.operation_pb2 import Operation
@@ -142,7 +143,31 @@ def parameters_of(request: Message | None) -> dict[str, Any]:
     """Give a request as JSON-ready values, by its fields' own names."""
     if request is None:
         return {}
-    found: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=True)
+    try:
+        return _to_dict(request)
+    except JsonError:
+        # Refused requests are noted too: with masks and instants that JSON has no form for.
+        return {
+            name: value
+            for field, _ in request.ListFields()
+            for name, value in _field_to_dict(request, field.name).items()
+        }
+
+
+def _field_to_dict(request: Message, name: str) -> dict[str, Any]:
+    alone = type(request)()
+    alone.CopyFrom(request)
+    for field, _ in request.ListFields():
+        if field.name != name:
+            alone.ClearField(field.name)
+    try:
+        return _to_dict(alone)
+    except JsonError:
+        return {name: str(getattr(request, name))}
+
+
+def _to_dict(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     return found
 
 

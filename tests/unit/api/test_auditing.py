@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2 as images
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
 from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
 
-from clouddesktop.api.audit_events import event_type_of
+from clouddesktop.api.audit_events import event_type_of, parameters_of
 from clouddesktop.api.auditing import Auditing, OperationEnds
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.audit import AuditLog
@@ -227,3 +228,13 @@ def test_what_changes_something_is_known(world: AuditedWorld) -> None:
         "Get", "GetLatestByFamily", "List", "ListAccessBindings", "ListOperations",
             "ListServices",
     }  # fmt: skip
+
+
+def test_a_request_that_json_has_no_form_for_is_noted_all_the_same() -> None:
+    """A mask with what is no field's name is refused by the method, and must not fail before."""
+    request = images.UpdateDesktopImageRequest(
+        image_id="e3v", update_mask=FieldMask(paths=["Name", ""])
+    )
+    parameters = parameters_of(request)
+    assert parameters["image_id"] == "e3v"
+    assert "Name" in parameters["update_mask"]
