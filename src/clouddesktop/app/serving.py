@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -132,6 +133,7 @@ class _Server:
             group.create_task(http.run())
             upkeep = group.create_task(self._keep_up())
             await http.wait_started()
+            gc.freeze()  # what is loaded now stays: no collection, nor the exit, walks through it
             self._announce(grpc_port=grpc_port, http_port=http.port)
             await stop.wait()
             self._parts.workflows.hold()
