@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.rest import RestClient
 from parts.server import ServerProcess
+from parts.waiting import wait_for
 
 CLI = (sys.executable, "-m", "clouddesktop")
 FILES = "/upload/v1/files"
 TUS = {"tus-resumable": "1.0.0"}
+WAIT_SECONDS = 60
 BYTES = {**TUS, "content-type": "application/offset+octet-stream"}
 
 
@@ -121,6 +125,28 @@ def test_a_broken_request_keeps_what_has_come(rest: RestClient) -> None:
     rest_of_it = patch(rest, url, offset, bytes(3 * MIB - offset))
     assert (rest_of_it.status_code, rest_of_it.headers["upload-offset"]) == (204, str(3 * MIB))
     assert patch(rest, url, 3 * MIB, b"x").status_code == 413
+
+
+def test_a_request_that_hangs_is_ended_by_the_next(server: ServerProcess, rest: RestClient) -> None:
+    """A client whose line is dead need not wait until the server has noticed."""
+    url = begin(rest, 2 * MIB)
+    kept = server.data_dir / "uploads" / url.rpartition("/")[2]
+    is_over = threading.Event()
+
+    def hanging() -> Iterator[bytes]:
+        yield bytes(MIB)
+        assert is_over.wait(WAIT_SECONDS)
+
+    with RestClient(server.profile) as dead, ThreadPoolExecutor(1) as threads:
+        hangs = threads.submit(patch, dead, url, 0, hanging())
+        try:
+            wait_for(lambda: kept.stat().st_size == MIB, "the first bytes are kept")
+            assert rest.http.head(url, headers=TUS).headers["upload-offset"] == str(MIB)
+            assert patch(rest, url, MIB, bytes(MIB)).status_code == 204
+        finally:
+            is_over.set()
+        told = hangs.result(WAIT_SECONDS)
+    assert (told.status_code, told.json()["details"][0]["reason"]) == (409, "UPLOAD_TAKEN_OVER")
 
 
 def test_what_is_not_whole_is_not_imported(server: ServerProcess, rest: RestClient) -> None:

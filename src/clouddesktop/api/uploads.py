@@ -6,6 +6,9 @@ HEAD    /upload/v1/files/{id}   Upload-Offset: where it goes on
 PATCH   /upload/v1/files/{id}   bytes from Upload-Offset on: 204 and the new Upload-Offset
 DELETE  /upload/v1/files/{id}   forgets it
 
+A client whose connection broke comes back before the server has noticed: each request for an upload
+ends the one that still sends bytes of it, and what had come by then is kept.
+
 ImageService.Create takes the Location of a whole upload as its `uri`. Tokens and errors are the
 API's.
 """
@@ -15,9 +18,13 @@ from __future__ import annotations
 import asyncio
 import binascii
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from anyio import CancelScope
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,7 +32,12 @@ from starlette.routing import Route
 from clouddesktop.api.authentication import Callers
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
-from clouddesktop.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
+from clouddesktop.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+)
 from clouddesktop.iam.access import Caller
 from clouddesktop.model.access import Resource
 from clouddesktop.model.roles import Permission
@@ -42,6 +54,12 @@ class TusVersionError(FailedPreconditionError):
     """The client speaks another version of the protocol."""
 
     reason = "TUS_VERSION"
+
+
+class UploadTakenOverError(AbortedError):
+    """A later request for the same upload has come."""
+
+    reason = "UPLOAD_TAKEN_OVER"
 
 
 class UploadMediaTypeError(InvalidArgumentError):
@@ -68,6 +86,7 @@ class _Uploads:
         self._uploads = uploads
         self._callers = callers
         self._database = database
+        self._appends = _Appends()
 
     async def tell(self, _request: Request) -> Response:
         headers = {
@@ -98,6 +117,7 @@ class _Uploads:
 
     async def find_offset(self, request: Request) -> Response:
         upload = await self._find(request)
+        await self._appends.end(upload.id)
         headers = {
             "Upload-Offset": str(self._uploads.offset_of(upload)),
             "Upload-Length": str(upload.size),
@@ -112,13 +132,24 @@ class _Uploads:
                 f"The bytes of an upload come as {_BYTES}.", remedy="Set Content-Type to that."
             )
         offset = _read_number(request, "upload-offset")
-        with self._uploads.appending(upload, offset) as writer:
-            await _write_body(request, writer)
+        await self._appends.end(upload.id)
+        with (
+            self._appends.begun(upload.id) as scope,
+            self._uploads.appending(upload, offset) as writer,
+        ):
+            await _write_body(request, writer, scope)
+        if scope.cancel_called:
+            raise UploadTakenOverError(
+                f"Another request for the upload {upload.id} has ended this one.",
+                remedy="Ask where it goes on, by HEAD.",
+            )
         headers = {"Upload-Offset": str(self._uploads.offset_of(upload)), **_expiry(upload)}
         return _answer(204, headers)
 
     async def delete(self, request: Request) -> Response:
-        self._uploads.delete(await self._find(request))
+        upload = await self._find(request)
+        await self._appends.end(upload.id)
+        self._uploads.delete(upload)
         return _answer(204, {})
 
     async def _find(self, request: Request) -> Upload:
@@ -134,17 +165,45 @@ class _Uploads:
         return caller
 
 
-async def _write_body(request: Request, writer: UploadWriter) -> None:
-    """Write what comes, until it ends or breaks off: what has come is kept then."""
+@dataclass(slots=True)
+class _Append:
+    scope: CancelScope = field(default_factory=CancelScope)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _Appends:
+    """The requests that send bytes now, one at most for each upload."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[str, _Append] = {}
+
+    @contextmanager
+    def begun(self, upload_id: str) -> Iterator[CancelScope]:
+        """Give what is cancelled when another request for the upload comes; enter it to wait."""
+        append = self._at_work[upload_id] = _Append()
+        try:
+            yield append.scope
+        finally:
+            del self._at_work[upload_id]
+            append.ended.set()
+
+    async def end(self, upload_id: str) -> None:
+        """End the request that sends bytes of this upload, and wait until they are kept."""
+        while (append := self._at_work.get(upload_id)) is not None:
+            append.scope.cancel()
+            await append.ended.wait()
+
+
+async def _write_body(request: Request, writer: UploadWriter, scope: CancelScope) -> None:
+    """Write what comes, until it ends, breaks off or is cancelled: what has come is kept then."""
     gathered = bytearray()
-    try:
+    with suppress(ClientDisconnect), scope:
         async for piece in request.stream():
             gathered += piece
             if len(gathered) >= _WRITE_BYTES:
-                await asyncio.to_thread(writer.write, bytes(gathered))
+                with CancelScope(shield=True):  # a thread's write goes on, whoever waits for it
+                    await asyncio.to_thread(writer.write, bytes(gathered))
                 gathered.clear()
-    except ClientDisconnect:
-        pass
     if gathered:
         await asyncio.to_thread(writer.write, bytes(gathered))
     await asyncio.to_thread(writer.sync)
