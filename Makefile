@@ -17,7 +17,7 @@ demo: ## Copy and export a bootable disk image; IMAGE=/path/to/disk.qcow2 takes 
 	@$(RUN) python scripts/demo.py $(if $(IMAGE),--image "$(IMAGE)")
 
 test: setup ## Run the tests; ARGS="-k name" is given to pytest
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
 lint: setup ## Check style, types and the import contracts
 	$(RUN) ruff check
