@@ -72,7 +72,8 @@ def test_a_file_without_a_descriptor_is_read_exactly(qcow2: bytes) -> None:
         assert read(disk, 0, DISK_SIZE) == CONTENT.ljust(DISK_SIZE, b"\0")
     assert bridge_threads() == []
     assert psutil.Process().children() == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208  (names only)
+    # Fewer, when something of an earlier test was collected in between.
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208  (names only)
 
 
 @pytest.mark.qemu
