@@ -29,6 +29,7 @@ from clouddesktop.cli.options import (
     Globals,
     ProfileOptionOrVariable,
     StyleOption,
+    TokenFileOption,
 )
 from clouddesktop.cli.texts import to_paragraph
 from clouddesktop.errors import CloudDesktopError, InternalError
@@ -69,6 +70,7 @@ def take_globals(
     profile: ProfileOptionOrVariable = None,
     folder_id: FolderOption = None,
     endpoint: EndpointOption = None,
+    token_file: TokenFileOption = None,
     _version: Annotated[
         bool,
         typer.Option(
@@ -81,6 +83,7 @@ def take_globals(
         profile=profile,
         folder_id=folder_id,
         endpoint=endpoint,
+        token_file=token_file,
     )
 
 

@@ -58,6 +58,18 @@ EndpointOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar="CLOUDDESKTOP_TOKEN_FILE",
+        help="A file with a token to call with, instead of the profile's key.",
+        rich_help_panel=_PANEL,
+    ),
+]
+"""For the options before the verb only."""
+
 TimeoutOption = Annotated[
     float | None,
     typer.Option(
@@ -82,6 +94,7 @@ class Globals:
     profile: Path | None = None
     folder_id: str | None = None
     endpoint: str | None = None
+    token_file: Path | None = None
 
     def overridden_by(
         self,

@@ -29,7 +29,7 @@ def run_session(options: Globals, work: Callable[[Connection], Awaitable[_Result
 
 
 def load_profile(options: Globals) -> Profile:
-    """Load the profile, and let the options for the endpoint and the folder win over it."""
+    """Load the profile, and let the options for endpoint, folder and token win over it."""
     path = options.profile
     if path is None:
         if not DEFAULT_PROFILE.is_file():
@@ -44,4 +44,5 @@ def load_profile(options: Globals) -> Profile:
         profile,
         endpoint=options.endpoint or profile.endpoint,
         folder_id=options.folder_id or profile.folder_id,
+        token_file=options.token_file or profile.token_file,
     )

@@ -29,7 +29,7 @@ from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceSt
 from clouddesktop import __version__
 from clouddesktop.client import operations
 from clouddesktop.client.calls import CallError, translated_errors
-from clouddesktop.client.identity import ServiceAccountKey, TokenSource
+from clouddesktop.client.identity import ServiceAccountKey, TokenFile, Tokens, TokenSource
 from clouddesktop.client.interceptors import AuthorizingInterceptor
 from clouddesktop.client.profile import Profile
 from clouddesktop.errors import Code, NotFoundError
@@ -78,8 +78,10 @@ async def connect(profile: Profile | Path | str) -> AsyncIterator[Connection]:
         profile = Profile.load(profile)
     options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if profile.is_loopback else 1))
     async with _open_channel(profile, options, ()) as plain_channel:
-        tokens = None
-        if profile.key is not None:
+        tokens: Tokens | None = None
+        if profile.token_file is not None:
+            tokens = TokenFile(profile.token_file)
+        elif profile.key is not None:
             key = ServiceAccountKey.load(profile.key)
             tokens = TokenSource(channel=plain_channel, endpoint=profile.endpoint, key=key)
         interceptor = AuthorizingInterceptor(tokens)
@@ -108,7 +110,7 @@ class Connection:
     """
 
     def __init__(
-        self, *, profile: Profile, channel: grpc.aio.Channel, tokens: TokenSource | None
+        self, *, profile: Profile, channel: grpc.aio.Channel, tokens: Tokens | None
     ) -> None:
         self.profile = profile
         self.channel = channel

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from clouddesktop.client.calls import CallError, to_http_error
 from clouddesktop.client.connection import Connection
-from clouddesktop.client.identity import TokenSource
+from clouddesktop.client.identity import Tokens
 from clouddesktop.client.profile import Profile, ProfileError
 from clouddesktop.errors import Code, Failure
 
@@ -41,7 +41,7 @@ class HttpSession:
         *,
         base_url: str,
         pool: urllib3.PoolManager,
-        tokens: TokenSource | None,
+        tokens: Tokens | None,
         threads: ThreadPoolExecutor,
     ) -> None:
         self._base_url = base_url

@@ -1,13 +1,14 @@
-"""Who asks: a service account's authorised key, traded for IAM tokens."""
+"""Who asks: a service account's authorised key, traded for IAM tokens, or a token in a file."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import jwt
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
@@ -24,6 +25,7 @@ _JWT_LIFETIME = timedelta(hours=1)  # the longest that the public cloud takes
 _RENEW_BEFORE = timedelta(minutes=5)
 _PEM_MARK = "-----BEGIN"
 _TIMEOUT_SECONDS = 30
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,42 @@ class ServiceAccountKey:
             "exp": now + _JWT_LIFETIME,
         }
         return jwt.encode(claims, self.private_key, algorithm="PS256", headers={"kid": self.id})
+
+
+class Tokens(Protocol):
+    """What gives the token for a call, and hears when the server refused it."""
+
+    async def get(self) -> str: ...
+
+    def forget(self, token: str) -> None: ...
+
+
+class TokenFile:
+    """A token that somebody else keeps in a file, read again when the server has refused it.
+
+    Agents write a new one there before the old one ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = ""
+        self._is_refused = False
+
+    async def get(self) -> str:
+        if not self._token or self._is_refused:
+            text = read_profile_file(self._path, what="token file").decode("ascii", "replace")
+            # What was given by a pipe is not there a second time.
+            self._token = text.strip() or self._token
+            self._is_refused = False
+        if not _TOKEN.fullmatch(self._token):
+            raise ProfileError(
+                f"The token file {self._path} holds no token.",
+                remedy="Write the token alone into it.",
+            )
+        return self._token
+
+    def forget(self, token: str) -> None:
+        self._is_refused = self._is_refused or token == self._token
 
 
 class TokenSource:

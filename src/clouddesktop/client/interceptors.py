@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from clouddesktop.client.identity import TokenSource
+from clouddesktop.client.identity import Tokens
 
 _AUTHORIZATION = "authorization"
 _IDEMPOTENCY_KEY = "idempotency-key"
@@ -20,7 +20,7 @@ _Continuation = Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]]
 class AuthorizingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
     """Sends the IAM token, and tries once more with a new one when the server refuses it."""
 
-    def __init__(self, tokens: TokenSource | None) -> None:
+    def __init__(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
 
     async def intercept_unary_unary(

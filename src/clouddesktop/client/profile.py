@@ -25,7 +25,9 @@ class Profile:
     """How to reach one server: gRPC at `endpoint` (host:port), HTTPS at `rest` (base URL).
 
     `ca` is the PEM file that the server's certificate is checked against; None means the system's
-    certificates. `key` is the service account's authorised key; None means calls without a token.
+    certificates. `key` is the service account's authorised key. `token_file` has a ready token,
+    of the server or of an issuer that it trusts, and wins over `key`. With neither, calls have no
+    token.
     A `rest` that begins with `http:` says that the server speaks no TLS at all.
     """
 
@@ -33,6 +35,7 @@ class Profile:
     rest: str = ""
     ca: Path | None = None
     key: Path | None = None
+    token_file: Path | None = None
     cloud_id: str = ""
     folder_id: str = ""
 
@@ -71,7 +74,7 @@ class Profile:
                 remedy="Restore the profile.yaml that `clouddesktop serve` wrote.",
             )
         texts: dict[str, str] = {}
-        for name in ("endpoint", "rest", "cloud_id", "folder_id", "ca", "key"):
+        for name in ("endpoint", "rest", "cloud_id", "folder_id", "ca", "key", "token_file"):
             value = record.get(name)
             if value is not None and not isinstance(value, str):
                 raise ProfileError(
@@ -84,6 +87,7 @@ class Profile:
             rest=texts["rest"].rstrip("/"),
             ca=path.parent / texts["ca"] if texts["ca"] else None,
             key=path.parent / texts["key"] if texts["key"] else None,
+            token_file=path.parent / texts["token_file"] if texts["token_file"] else None,
             cloud_id=texts["cloud_id"],
             folder_id=texts["folder_id"],
         )

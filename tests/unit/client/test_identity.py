@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import jwt
 import pytest
 
 from clouddesktop.client import ProfileError, connect
-from clouddesktop.client.identity import ServiceAccountKey
+from clouddesktop.client.identity import ServiceAccountKey, TokenFile
 from unit.client.scripted_api import ScriptedApi, make_key
 
 
@@ -71,3 +73,51 @@ async def test_forgetting_an_older_token_changes_nothing(api: ScriptedApi) -> No
         connection.tokens.forget(first)
         assert await connection.tokens.get() == second
     assert len(api.jwts) == 2
+
+
+async def test_a_token_file_wins_over_the_key(api: ScriptedApi, tmp_path: Path) -> None:
+    """What stands in it is sent, and nothing is traded for it."""
+    file = tmp_path / "token"
+    file.write_text("a.b.c\n")
+    async with connect(replace(api.profile, token_file=file)) as connection:
+        assert connection.tokens is not None
+        assert await connection.tokens.get() == "a.b.c"
+    assert api.jwts == []
+
+
+async def test_a_token_that_was_refused_is_read_anew(tmp_path: Path) -> None:
+    """Until then the file is not looked at; an older refusal changes nothing."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    tokens = TokenFile(file)
+    assert await tokens.get() == "first"
+    file.write_text("second")
+    assert await tokens.get() == "first"
+    tokens.forget("first")
+    assert await tokens.get() == "second"
+    file.write_text("third")
+    tokens.forget("first")
+    assert await tokens.get() == "second"
+
+
+async def test_a_token_from_a_pipe_is_kept() -> None:
+    """As `--token-file <(get-token)` gives it: once."""
+    reader, writer = os.pipe()
+    os.write(writer, b"once")
+    os.close(writer)
+    tokens = TokenFile(Path(f"/dev/fd/{reader}"))
+    assert await tokens.get() == "once"
+    tokens.forget("once")
+    assert await tokens.get() == "once"
+    os.close(reader)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"\xff", b"line\nline"])
+async def test_a_file_without_a_token_is_named(tmp_path: Path, content: bytes) -> None:
+    """And what is in it is not quoted."""
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(ProfileError) as caught:
+        await TokenFile(file).get()
+    assert str(file) in caught.value.message
+    assert "words" not in str(caught.value.failure)

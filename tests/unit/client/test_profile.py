@@ -12,10 +12,13 @@ from clouddesktop.client import Profile, ProfileError
 def test_relative_paths_count_from_the_profile(tmp_path: Path) -> None:
     """A data folder may be moved or mounted elsewhere with its profile."""
     path = tmp_path / "profile.yaml"
-    path.write_text("endpoint: host:1\nca: tls/ca.pem\nkey: /keys/admin.json\nlater: {}\n")
+    path.write_text(
+        "endpoint: host:1\nca: tls/ca.pem\nkey: /keys/admin.json\ntoken_file: t\nlater: {}\n"
+    )
     profile = Profile.load(path)
     assert profile.ca == tmp_path / "tls/ca.pem"
     assert profile.key == Path("/keys/admin.json")
+    assert profile.token_file == tmp_path / "t"
     assert profile.endpoint == "host:1"
 
 
