@@ -18,6 +18,7 @@ from yandex.cloud.operation.operation_pb2 import Operation
 from clouddesktop.api.status import to_status
 from clouddesktop.errors import Code, Failure
 from clouddesktop.iam.access import Caller
+from clouddesktop.model.federation import issuer_name_of
 from clouddesktop.telemetry import strike_out_secrets
 
 _PREFIX = "yandex.cloud.audit"
@@ -191,10 +192,12 @@ def _unpacked(operation: Operation, field: str) -> dict[str, Any]:
 def _authentication_of(subject_id: str | None) -> dict[str, Any]:
     if not subject_id:
         return {"authenticated": False}
+    issuer_name = issuer_name_of(subject_id)
     return {
         "authenticated": True,
-        "subject_type": "SERVICE_ACCOUNT",
+        "subject_type": "FEDERATED_USER_ACCOUNT" if issuer_name else "SERVICE_ACCOUNT",
         "subject_id": subject_id,
+        **({"federation_id": issuer_name} if issuer_name else {}),
     }
 
 

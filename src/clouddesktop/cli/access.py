@@ -24,7 +24,7 @@ SubjectOption = Annotated[
     str,
     typer.Option(
         metavar="TYPE:ID",
-        help="Who: serviceAccount:ID, userAccount:ID, federatedUser:ID, or"
+        help="Who: serviceAccount:ID, federatedUser:ISSUER:SUBJECT, userAccount:ID, or"
         " system:allAuthenticatedUsers.",
     ),
 ]

@@ -20,6 +20,7 @@ from clouddesktop.cli.options import Globals
 from clouddesktop.cli.render import Columns, print_many, print_one, print_operation
 from clouddesktop.cli.session import run_session
 from clouddesktop.client import CallError, Code, Connection, to_record
+from clouddesktop.model.federation import DIGEST_MARK, federated_id
 
 _FOLDER_COLUMNS: Columns = {
     "ID": "id", "NAME": "name", "STATUS": "status", "CREATED": "created_at",
@@ -207,6 +208,8 @@ def _to_change(resource_id: str, role: str, subject: str, *, is_added: bool) -> 
     subject_type, colon, subject_id = subject.partition(":")
     if not colon or not subject_id:
         raise typer.BadParameter("Write --subject as TYPE:ID, such as serviceAccount:aje….")
+    if subject_type == "federatedUser":
+        subject_id = _to_federated_id(subject_id)
     delta = access_pb2.AccessBindingDelta(
         action=access_pb2.ADD if is_added else access_pb2.REMOVE,
         access_binding=access_pb2.AccessBinding(
@@ -216,6 +219,14 @@ def _to_change(resource_id: str, role: str, subject: str, *, is_added: bool) -> 
     return access_pb2.UpdateAccessBindingsRequest(
         resource_id=resource_id, access_binding_deltas=[delta]
     )
+
+
+def _to_federated_id(text: str) -> str:
+    """Take ISSUER:SUBJECT with the subject in the issuer's words, or an id as lists show it."""
+    issuer_name, colon, claim = text.partition(":")
+    if not colon or not claim:
+        raise typer.BadParameter("Write --subject as federatedUser:ISSUER:SUBJECT.")
+    return text if claim.startswith(DIGEST_MARK) else federated_id(issuer_name, claim)
 
 
 def _response_of(operation: Any) -> Folder:

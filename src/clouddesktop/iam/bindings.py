@@ -18,10 +18,12 @@ from clouddesktop.model.access import (
     Resource,
     ResourceKind,
 )
+from clouddesktop.model.federation import issuer_name_of
 from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
 from clouddesktop.model.roles import ROLES, Permission
 
-_SUBJECT_TYPES = ("userAccount", "serviceAccount", "federatedUser", "system")
+_FEDERATED = "federatedUser"
+_SUBJECT_TYPES = ("userAccount", "serviceAccount", _FEDERATED, "system")
 _ADMIN = "admin"
 
 _Change = Callable[[sa.Connection], Operation]
@@ -192,6 +194,13 @@ def check_bindings(bindings: Sequence[AccessBinding], *, field: str) -> None:
                 FieldViolation(
                     field=f"{path}.subject.id",
                     description=f"The type system goes with {ALL_AUTHENTICATED_USERS}, and only so",
+                )
+            )
+        elif (each.subject_type == _FEDERATED) != bool(issuer_name_of(each.subject_id)):
+            violations.append(
+                FieldViolation(
+                    field=f"{path}.subject.id",
+                    description=f"The type {_FEDERATED} goes with ISSUER:SUBJECT, and only so",
                 )
             )
     if violations:

@@ -14,7 +14,7 @@ ALL_AUTHENTICATED_USERS = "allAuthenticatedUsers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Who makes a call: the id of a service account."""
+    """Who makes a call: the id of a service account, or of a federated user (federation.py)."""
 
     id: str
 
