@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +26,15 @@ _PREFIX = "CLOUDDESKTOP_"
 _GRAPHIC = re.compile(r"[!-~]+")
 _HOST_NAME = re.compile(r"[0-9A-Za-z](?:[-.:0-9A-Za-z]{0,251}[0-9A-Za-z])?")  # or an IP address
 _TOKEN = re.compile(r"[!-~]+")
+
+OidcAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+_EXAMPLES = {
+    "source": "images=file:///srv/images",
+    "oidc_issuer": "corp=https://sso.example.org",
+    "oidc_claim": "corp=email",
+}
 
 
 class Settings(BaseSettings):
@@ -89,28 +99,56 @@ class Settings(BaseSettings):
     audit_files: int = Field(
         100, ge=1, description="Full files of the audit log that are kept; the oldest go."
     )
+    oidc_issuer: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="NAME=URL of each issuer whose tokens are taken."
+    )
+    oidc_audience: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
+        default_factory=dict, description="NAME=AUDIENCE that an issuer's tokens have to be for."
+    )
+    oidc_claim: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="NAME=CLAIM that tells an issuer's subjects apart."
+    )
+    oidc_algorithms: tuple[OidcAlgorithm, ...] = Field(
+        (), description="What those tokens may be signed with; default: all that are known."
+    )
+    oidc_ca: Path | None = Field(
+        None, description="PEM file of further authorities for the certificates of issuers."
+    )
+    oidc_clock_skew: float = Field(
+        60.0, ge=0, le=600, description="Seconds by which an issuer's clock may differ."
+    )
     config: Path | None = Field(None, description="A TOML file with these settings.")
     names: tuple[str, ...] = Field(
         (), description="Further host names of this server, for its certificate and token audience."
     )
 
-    @field_validator("source", mode="before")
+    @field_validator(*_EXAMPLES, mode="before")
     @classmethod
-    def _read_sources(cls, value: Any) -> Any:
-        """Take NAME=URL texts, or one text with several of them, as well as a table."""
-        if isinstance(value, str):
-            value = value.split()
-        if not isinstance(value, (list, tuple)):
+    def _read_named(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take NAME=VALUE texts, or one text with several of them, as well as a table."""
+        if not isinstance(value, (str, list, tuple)):
             return value
-        sources: dict[str, str] = {}
-        for each in value:
-            name, equals, url = str(each).partition("=")
-            if not (name and equals and url):
-                raise ValueError(f"{each!r} is not NAME=URL, such as images=file:///srv/images")
-            if name in sources:
-                raise ValueError(f"the source {name!r} is named twice")
-            sources[name] = url
-        return sources
+        named: dict[str, str] = {}
+        for name, text in _split_named(value, example=_EXAMPLES[info.field_name or ""]):
+            if name in named:
+                raise ValueError(f"{name!r} is named twice")
+            named[name] = text
+        return named
+
+    @field_validator("oidc_audience", mode="before")
+    @classmethod
+    def _read_audiences(cls, value: Any) -> Any:
+        """Take the same, where a name may come more than once; in a table, a text for a list."""
+        if isinstance(value, dict):
+            return {
+                name: (each,) if isinstance(each, str) else each for name, each in value.items()
+            }
+        if not isinstance(value, (str, list, tuple)):
+            return value
+        audiences: dict[str, tuple[str, ...]] = {}
+        for name, text in _split_named(value, example="corp=clouddesktop"):
+            audiences[name] = (*audiences.get(name, ()), text)
+        return audiences
 
     @field_validator("names")
     @classmethod
@@ -272,6 +310,14 @@ def _drop_empty_variables(prefix: str) -> None:
     for name, value in list(os.environ.items()):  # noqa: TID251  (here it is read)
         if name.startswith(prefix) and not value.strip():
             del os.environ[name]  # noqa: TID251  (here it is read)
+
+
+def _split_named(value: str | Sequence[Any], *, example: str) -> Iterator[tuple[str, str]]:
+    for each in value.split() if isinstance(value, str) else value:
+        name, equals, text = str(each).partition("=")
+        if not (name and equals and text):
+            raise ValueError(f"{each!r} is not NAME=VALUE, such as {example}")
+        yield name, text
 
 
 def _is_server_url(text: str) -> bool:

@@ -28,7 +28,12 @@ class WebServer:
     """Serves the files of a folder by ranges, with an index page and strong ETags."""
 
     def __init__(
-        self, folder: Path, *, tls: Path | None, handler: type[Handler] | None = None
+        self,
+        folder: Path,
+        *,
+        tls: Path | None,
+        handler: type[Handler] | None = None,
+        port: int = 0,
     ) -> None:
         self.folder = folder
         self.faults: dict[str, Fault] = {}
@@ -37,7 +42,7 @@ class WebServer:
         self.requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), handler or Handler)
+        self._server = _Server(("127.0.0.1", port), handler or Handler)
         self._server.web = self
         self.ca: Path | None = None
         if tls is not None:

@@ -14,6 +14,7 @@ from clouddesktop.iam.access import Access
 from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
+from clouddesktop.iam.oidc import OidcTokens
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.compute_images import ComputeImages
 from clouddesktop.keeping.deletion import Deletions
@@ -26,7 +27,7 @@ class ApiParts:
     """`advertised` gives HOST:PORT at which clients reach this server, empty while it starts.
 
     Without `auditing` nothing is written to an audit log, without `rate_limit` no call is one too
-    many.
+    many, without `oidc` only our own tokens are taken.
     """
 
     database: Database
@@ -44,3 +45,4 @@ class ApiParts:
     advertised: Callable[[], str]
     auditing: Auditing | None = None
     rate_limit: RateLimit | None = None
+    oidc: OidcTokens | None = None

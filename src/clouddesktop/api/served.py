@@ -84,7 +84,7 @@ def build_api(parts: ApiParts) -> Api:
         CallLimit(_MOST_CALLS),
         Deadlines(),
         Validation(validator),
-        Authentication(Callers(tokens=parts.tokens, access=parts.access)),
+        Authentication(Callers(tokens=parts.tokens, access=parts.access, oidc=parts.oidc)),
         *([] if parts.rate_limit is None else [parts.rate_limit]),
     )
     return Api(services, interceptors)

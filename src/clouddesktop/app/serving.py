@@ -33,6 +33,7 @@ from clouddesktop.api.uploads import upload_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
 from clouddesktop.app.http_server import HttpServer
+from clouddesktop.app.oidc import make_oidc
 from clouddesktop.app.parts import Failpoint, Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
 from clouddesktop.config import Settings
@@ -41,6 +42,7 @@ from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
+from clouddesktop.iam.oidc import OidcTokens
 from clouddesktop.keeping.compute_images import ComputeImages
 from clouddesktop.keeping.system_images import SystemImages
 from clouddesktop.model.access import Resource
@@ -69,6 +71,7 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
     http_address = Address.parse("http", settings.http)
     _check_plaintext(settings, grpc_address, http_address)
     names = own_names(grpc_address, http_address, further=settings.names)
+    oidc = make_oidc(settings)
     folder = DataFolder(root=settings.data_dir.absolute())
     with ExitStack() as stack:
         stack.enter_context(folder.held())
@@ -81,6 +84,7 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
             grpc_address=grpc_address,
             http_address=http_address,
             names=settings.names,
+            oidc=oidc,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve())
@@ -101,6 +105,7 @@ class _Server:
         grpc_address: Address,
         http_address: Address,
         names: tuple[str, ...],
+        oidc: OidcTokens | None,
     ) -> None:
         self._parts = parts
         self._folder = folder
@@ -108,6 +113,7 @@ class _Server:
         self._grpc_address = grpc_address
         self._http_address = http_address
         self._names = names
+        self._oidc = oidc
         self._advertised = ""
         find_cloud_id = parts.access.find_cloud_id
         self._auditing = Auditing(parts.limits.audit_log, find_cloud_id=find_cloud_id)
@@ -147,7 +153,7 @@ class _Server:
 
     def _build_http(self, api: Api) -> ASGIApp:
         rest = RestApp(api, NOT_SERVED)
-        callers = Callers(tokens=self._parts.tokens, access=self._parts.access)
+        callers = Callers(tokens=self._parts.tokens, access=self._parts.access, oidc=self._oidc)
         store = store_routes(
             database=self._parts.database,
             keeper=self._parts.keeping.keeper,
@@ -203,6 +209,7 @@ class _Server:
             advertised=lambda: self._advertised,
             auditing=self._auditing,
             rate_limit=self._parts.limits.rate_limit,
+            oidc=self._oidc,
         )
 
     def _announce(self, *, grpc_port: int, http_port: int) -> None:

@@ -183,6 +183,49 @@ def serve(
         int | None,
         typer.Option(metavar="N", help="Full files of the audit log that are kept. Default: 100."),
     ] = None,
+    oidc_issuer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URL",
+            help="An issuer of OpenID Connect tokens that are taken beside IAM tokens, such as "
+            "corp=https://sso.example.org; may be repeated.",
+        ),
+    ] = None,
+    oidc_audience: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=AUDIENCE",
+            help="What an issuer's tokens have to be for; each issuer needs one; may be repeated.",
+        ),
+    ] = None,
+    oidc_claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CLAIM",
+            help="What tells an issuer's subjects apart; may be repeated. Default: sub.",
+        ),
+    ] = None,
+    oidc_algorithms: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ALG",
+            help="What those tokens may be signed with, such as RS256; may be repeated. "
+            "Default: RS, PS and ES of 256, 384 and 512 bits, and EdDSA.",
+        ),
+    ] = None,
+    oidc_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Further authorities, in PEM, that the certificates of issuers may come from.",
+        ),
+    ] = None,
+    oidc_clock_skew: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="How far the clocks of issuers may differ. Default: 60."
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A TOML file with these settings.")
     ] = None,
@@ -217,6 +260,12 @@ def serve(
         rate_burst=rate_burst,
         audit_size=audit_size,
         audit_files=audit_files,
+        oidc_issuer=oidc_issuer or None,
+        oidc_audience=oidc_audience or None,
+        oidc_claim=oidc_claim or None,
+        oidc_algorithms=tuple(oidc_algorithms) if oidc_algorithms else None,
+        oidc_ca=oidc_ca,
+        oidc_clock_skew=oidc_clock_skew,
         config=config,
     )
     raise typer.Exit(run_server(settings))

@@ -12,13 +12,13 @@ class JwtRefusedError(UnauthenticatedError):
 
 
 class TokenMissingError(UnauthenticatedError):
-    """The request carries no IAM token."""
+    """The request carries no token."""
 
     reason = "TOKEN_MISSING"
 
 
 class TokenInvalidError(UnauthenticatedError):
-    """The IAM token was not issued by this server."""
+    """The token was not issued by this server, nor by an issuer it trusts, or not for it."""
 
     reason = "TOKEN_INVALID"
 
@@ -30,6 +30,6 @@ class TokenRevokedError(UnauthenticatedError):
 
 
 class TokenExpiredError(UnauthenticatedError):
-    """The IAM token's time is over."""
+    """The token's time is over."""
 
     reason = "TOKEN_EXPIRED"

@@ -24,6 +24,9 @@ from clouddesktop.catalog.service_accounts import add_service_account
 from clouddesktop.catalog.tables import compute_images, folders, images, service_accounts
 from clouddesktop.copying.start import CopyStarter
 from clouddesktop.errors import CloudDesktopError, Code
+from clouddesktop.iam.discovery import SigningKey
+from clouddesktop.iam.issuer_keys import IssuerKeys
+from clouddesktop.iam.oidc import Issuer, OidcTokens
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import AccessBinding, AuthorizedKey, Resource
@@ -46,6 +49,8 @@ from unit.iam.signing import NOW, make_pair, sign
 
 OWN_FOLDER = "b1gfolder"
 OTHER_FOLDER = "b1gother"
+ISSUER_URL = "https://sso.example.org/realms/corp"
+ISSUER_AUDIENCE = "clouddesktop"
 HIDDEN, DENIED, DONE = "hidden", "denied", "done"
 
 
@@ -97,6 +102,7 @@ class World:
             tokens=self.tokens,
             auditing=None if make_auditing is None else make_auditing(),
             sources=catalogue,
+            oidc=make_oidc(),
         )
 
     def token_of(self, subject_id: str) -> str:
@@ -178,6 +184,25 @@ class World:
             method=served.method, metadata=metadata, peer="ipv4:192.0.2.7:40112", request=request
         )
         return await served.proceed(call)
+
+
+def make_oidc() -> OidcTokens:
+    """Trust an issuer `corp` whose key is the one that `sign` signs with."""
+    key, private = make_pair()
+    published = SigningKey(id=key.id, kind="RSA", algorithm="", public_key=private.public_key())
+    issuer = Issuer(
+        name="corp",
+        url=ISSUER_URL,
+        audiences=frozenset({ISSUER_AUDIENCE}),
+        keys=IssuerKeys(issuer_url=ISSUER_URL, fetch=lambda: (published,)),
+    )
+    return OidcTokens(issuers=[issuer], skew_seconds=60, clock=lambda: NOW)
+
+
+def sign_as_issuer(*, algorithm: str = "RS256", secret: Any = None, **claims: Any) -> str:
+    """Make a token of the issuer for `alice`, with these claims over the usual."""
+    usual = {"iss": ISSUER_URL, "aud": ISSUER_AUDIENCE, "sub": "alice"}
+    return sign(algorithm=algorithm, secret=secret, claims={**usual, **claims})
 
 
 def a_folder(folder_id: str) -> Folder:

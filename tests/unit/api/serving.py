@@ -31,6 +31,7 @@ from clouddesktop.iam.access import Access, Caller
 from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
+from clouddesktop.iam.oidc import OidcTokens
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.keeping.compute_images import ComputeImages
 from clouddesktop.keeping.deletion import Deletions
@@ -187,6 +188,7 @@ def make_api(
     tokens: TokenService,
     auditing: Auditing | None = None,
     sources: SourceCatalogue | None = None,
+    oidc: OidcTokens | None = None,
 ) -> Api:
     sources = sources or SourceCatalogue([])
     workflows = cast("WorkflowEngine", NoWorkflows())
@@ -211,6 +213,7 @@ def make_api(
         bindings=Bindings(database=database, access=access),
         advertised=lambda: ADVERTISED,
         auditing=auditing,
+        oidc=oidc,
     )
     return build_api(parts)
 

@@ -30,6 +30,7 @@ from clouddesktop.errors import CloudDesktopError, Code, NotFoundError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.model.access import AccessBinding, Resource
 from clouddesktop.model.roles import ROLES
+from parts.issuer import make_private_key
 from unit.api.access_world import (
     DENIED,
     DONE,
@@ -38,6 +39,7 @@ from unit.api.access_world import (
     OWN_FOLDER,
     Place,
     World,
+    sign_as_issuer,
 )
 from unit.iam.signing import NOW, make_pair, sign
 
@@ -475,6 +477,26 @@ async def test_a_compute_image_of_another_folder_needs_a_role_there(world: World
     assert await world.call(path, request, world.token_of("ajeuser")) == DONE
 
 
+@pytest.mark.proves("auth.roles", of=["DesktopImageService/*"])
+async def test_a_federated_user_may_what_its_roles_say(world: World) -> None:
+    """Before it has any, the folder is not there; another one's role is no use to it."""
+    place = world.make_place(OWN_FOLDER)
+    paths = [f"{DESKTOP_IMAGES}/{name}" for name in ("Get", "List", "Delete")]
+
+    async def outcomes(token: str) -> list[str]:
+        return [await world.call(each, TABLE[each].request(place), token) for each in paths]
+
+    alice, bob = sign_as_issuer(), sign_as_issuer(sub="bob")
+    assert await outcomes(alice) == [HIDDEN, HIDDEN, HIDDEN]
+    subject = access_pb2.Subject(id="corp:alice", type="federatedUser")
+    binding = access_pb2.AccessBinding(role_id="vdi.viewer", subject=subject)
+    request = access_pb2.SetAccessBindingsRequest(resource_id=OWN_FOLDER, access_bindings=[binding])
+    path = f"{FOLDERS}/SetAccessBindings"
+    assert await world.call(path, request, world.token_of("ajeadmin")) == DONE
+    assert await outcomes(alice) == [DONE, DONE, DENIED]
+    assert await outcomes(bob) == [HIDDEN, HIDDEN, HIDDEN]
+
+
 def _foreign(_world: World) -> str:
     key, _ = make_pair()
     foreign = TokenService(
@@ -512,6 +534,16 @@ TRICKS: dict[str, Callable[[World], str | None]] = {
     "a token of another server": _foreign,
     "an expired token": _expired,
     "a jwt instead of a token": lambda _: sign(),
+    "an issuer's token for another audience": lambda _: sign_as_issuer(aud="another"),
+    "an issuer's token that has expired": lambda _: sign_as_issuer(exp=NOW - 3600),
+    "an issuer's token that nobody signed": lambda _: sign_as_issuer(algorithm="none", secret=""),
+    "an issuer's token by another key": lambda _: sign_as_issuer(
+        secret=make_private_key("RS256", "other")
+    ),
+    "an issuer's token signed with its public key": lambda _: sign_as_issuer(
+        algorithm="HS256", secret=make_pair()[0].public_key.replace("-----", "")
+    ),
+    "a token of an issuer that nobody trusts": lambda _: sign_as_issuer(iss="https://elsewhere"),
 }
 
 
