@@ -103,10 +103,13 @@ def parse_keys(document: dict[str, Any], *, url: str) -> tuple[SigningKey, ...]:
 
 def _parse_key(record: dict[str, Any]) -> SigningKey | None:
     key_id, kind = record.get("kid"), record.get("kty")
-    # Of another use, a shared secret, or a private key that everybody has.
-    if record.get("use", "sig") != "sig" or "d" in record or not isinstance(kind, str):
+    algorithm = record.get("alg") or ""
+    if not (isinstance(kind, str) and isinstance(algorithm, str)):
         return None
-    if kind not in _KEY_TYPES.values():
+    # Of another kind, a shared secret among them; for another use; or a private key that all have.
+    if kind not in _KEY_TYPES.values() or record.get("use", "sig") != "sig" or "d" in record:
+        return None
+    if algorithm and _KEY_TYPES.get(algorithm[:2]) != kind:
         return None
     try:
         key = jwt.PyJWK(record)
@@ -115,7 +118,7 @@ def _parse_key(record: dict[str, Any]) -> SigningKey | None:
     return SigningKey(
         id=key_id if isinstance(key_id, str) else None,
         kind=kind,
-        algorithm=str(record.get("alg") or ""),
+        algorithm=algorithm,
         public_key=key.key,
     )
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import ssl
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clouddesktop.iam import discovery
-from clouddesktop.iam.discovery import IssuerUnavailableError, fetch_keys, is_loopback
-from parts.issuer import DISCOVERY, KEYS, Issuer, issuing
+from clouddesktop.iam.discovery import IssuerUnavailableError, fetch_keys, is_loopback, parse_keys
+from parts.issuer import DISCOVERY, KEYS, Issuer, issuing, make_private_key
 from parts.web import Handler, status
 
 CONTEXT = ssl.create_default_context()
@@ -35,6 +40,8 @@ def test_keys_that_check_signatures_are_taken(issuer: Issuer) -> None:
     issuer.add_key("two", "ES256", alg=None)
     issuer.add_key("for encryption", use="enc")
     issuer.add_key("for RSA-OAEP", alg="RSA-OAEP")
+    issuer.add_key("for nothing", alg="none")
+    issuer.add_key("for a number", alg=5)
     issuer.add_key("private", d="AQAB")
     issuer.add_key("shared", kty="oct", k="c2VjcmV0")
     issuer.add_key("unheard of", kty="AKP")
@@ -114,6 +121,25 @@ def test_what_cannot_be_used_is_explained(issuer: Issuer, fault: str) -> None:
     break_it, words = BAD_ISSUERS[fault]
     break_it(issuer)
     assert words in failure_of(issuer)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.text()),
+    st.sampled_from(["RSA", "EC", "OKP", "P-256", "P-384", "Ed25519", "Ed448", "X25519", "AQAB"]),
+    st.binary(max_size=70).map(lambda raw: urlsafe_b64encode(raw).rstrip(b"=").decode()),
+)  # fmt: skip
+RECORDS = st.dictionaries(
+    st.sampled_from(["kty", "kid", "use", "alg", "crv", "n", "e", "x", "y", "p", "oth"]), VALUES
+)
+
+
+@given(records=st.lists(RECORDS, max_size=4))
+def test_odd_keys_hide_no_good_one(records: list[dict[str, Any]]) -> None:
+    """Whatever stands beside it."""
+    public = make_private_key("ES256", "good").public_key()
+    good = jwt.get_algorithm_by_name("ES256").to_jwk(public, as_dict=True)
+    found = parse_keys({"keys": [*records, {**good, "kid": "good"}]}, url="https://keys")
+    assert found[-1].public_key == public
 
 
 def test_slow_issuers_are_given_up(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clouddesktop.errors import CloudDesktopError
-from clouddesktop.iam.discovery import IssuerUnavailableError, fetch_keys
+from clouddesktop.iam.discovery import IssuerUnavailableError, SigningKey, fetch_keys
 from clouddesktop.iam.errors import TokenExpiredError, TokenInvalidError
 from clouddesktop.iam.issuer_keys import (
     FRESH_SECONDS,
@@ -35,6 +37,7 @@ from parts.web import status
 
 NOW = 1_790_000_000
 SKEW = 60
+URL = "https://sso.example.org"
 MARK = "whatever-stands-in-a-token"
 
 
@@ -169,11 +172,12 @@ async def test_any_of_the_audiences_will_do(
     assert await check(make_tokens(issuer, clock), issuer.sign(aud=audience, now=NOW))
 
 
-def _nested(depth: int) -> str:
-    def part(text: str) -> str:
-        return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+def _part(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
-    return f"{part(json.dumps({'alg': 'RS256', 'kid': 'one'}))}.{part('[' * depth)}.AAAA"
+
+def _nested(depth: int) -> str:
+    return f"{_part(json.dumps({'alg': 'RS256', 'kid': 'one'}))}.{_part('[' * depth)}.AAAA"
 
 
 def _public_pem(_issuer: Issuer) -> bytes:
@@ -240,6 +244,56 @@ async def test_what_proves_nothing_is_refused_with_the_rule(
     refusal = await refusal_of(make_tokens(issuer, clock), make(issuer))
     assert isinstance(refusal, TokenInvalidError)
     assert words in refusal.message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+HEADERS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("alg", "typ", "kid", "crit", "b64"), JSON)
+)
+CLAIMS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: JSON | st.sampled_from([AUDIENCE, NOW, NOW + 300, math.inf])
+        for name in ("aud", "sub", "exp", "nbf", "iat")
+    },
+)
+
+
+def _checked_alone(tokens: OidcTokens, token: str) -> str:
+    try:
+        return asyncio.run(check(tokens, token))
+    except CloudDesktopError as error:
+        return error.reason
+
+
+def _known(clock: Clock) -> OidcTokens:
+    """Trust an issuer whose key is known without a fetch."""
+    public = make_private_key("ES256", "known").public_key()
+    key = SigningKey(id="known", kind="EC", algorithm="", public_key=public)
+    keys = IssuerKeys(issuer_url=URL, fetch=lambda: (key,), clock=clock)
+    issuer = TrustedIssuer(name="corp", url=URL, audiences=frozenset({AUDIENCE}), keys=keys)
+    return OidcTokens(issuers=[issuer], skew_seconds=SKEW, clock=clock)
+
+
+@given(header=HEADERS | JSON, claims=CLAIMS | JSON, rest=st.text(max_size=20))
+def test_whatever_is_sent_is_refused(header: Any, claims: Any, rest: str) -> None:
+    """With an error of ours."""
+    token = ".".join([*(_part(json.dumps(each)) for each in (header, claims)), rest])
+    assert _checked_alone(_known(Clock()), token) == "TOKEN_INVALID"
+
+
+@given(claims=CLAIMS)
+def test_whatever_a_trusted_issuer_signs_is_taken_or_refused(claims: dict[str, Any]) -> None:
+    """With an error of ours, or as its subject."""
+    private = make_private_key("ES256", "known")
+    payload = json.dumps({"iss": URL, **claims}).encode()
+    token = jwt.PyJWS().encode(payload, private, algorithm="ES256", headers={"kid": "known"})
+    found = _checked_alone(_known(Clock()), token)
+    assert found in ("TOKEN_INVALID", "TOKEN_EXPIRED") or found.startswith("corp:")
 
 
 async def test_a_weak_key_signs_nothing(issuer: Issuer, clock: Clock) -> None:
