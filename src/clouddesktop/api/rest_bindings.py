@@ -65,15 +65,17 @@ class Binding:
 
 
 class BindingTable:
-    """Finds bindings by verb and path."""
+    """Finds bindings by verb and path; where many fit, by the one with the fewest variables."""
 
     def __init__(self, services: Sequence[ServiceDescriptor]) -> None:
-        self.bindings = [
+        bindings = [
             binding
             for service in services
             for method in service.methods
             for binding in iter_bindings(method)
         ]
+        # `quotaLimits/services` is a method of its own, not the quota of that name.
+        self.bindings = sorted(bindings, key=lambda each: len(each.variables))
 
     def find(self, verb: str, raw_path: str) -> tuple[Binding, Mapping[str, str]]:
         """Find the binding of a request, and the values of its variables, decoded.
