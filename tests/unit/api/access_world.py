@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -177,9 +178,18 @@ class World:
             statement = sa.update(table).where(table.c.name == name)
             self.database.write(_execute, statement.values(name=new_id(Prefix.IMAGE)))
 
-    async def answer(self, path: str, request: Message, token: str | None) -> Message:
+    async def answer(
+        self,
+        path: str,
+        request: Message,
+        token: str | None,
+        further: Mapping[str, str] = MappingProxyType({}),
+    ) -> Message:
+        """Call with a token and `further` metadata, and give the answer."""
         served = self.api.find(path)
-        metadata = {} if token is None else {"authorization": f"Bearer {token}"}
+        metadata = dict(further)
+        if token is not None:
+            metadata["authorization"] = f"Bearer {token}"
         call = Call(
             method=served.method, metadata=metadata, peer="ipv4:192.0.2.7:40112", request=request
         )
