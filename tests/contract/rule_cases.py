@@ -17,7 +17,7 @@ from yandex.cloud import validation_pb2 as options
 from contract.documented_rules import EXACTLY_ONE, RULES
 
 _KINDS = {"required", "length", "pattern", "value", "size", "map_key"}
-_TEXTS = ("a", "A", "a-1", "-", "ä", "a\n", "a!", "0")
+_TEXTS = ("a", "A", "a-1", "-", "ä", "a\n", "a!", "0", "ab", "a/b", "a.b_c\\@d")
 _TIMESTAMP = "google.protobuf.Timestamp"
 _YEAR_1, _END_OF_9999 = -62_135_596_800, 253_402_300_799
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -261,6 +261,20 @@ def _repeated(place: Place, field: FieldDescriptor, rules: dict[str, Any]) -> It
             request = place.changed(partial(_put, name=field.name, key="a", value=text))
             fields = set() if is_valid else {f"{name}[a]"}
             yield kind, f"{name} value {_shown(text)}", request, fields
+
+    elif field.message_type is None:
+        for kind, text, is_valid in texts_of(rules):
+            request = place.changed(partial(_append, name=field.name, value=text))
+            yield (
+                kind,
+                f"{name} element {_shown(text)}",
+                request,
+                set() if is_valid else {f"{name}[0]"},
+            )
+
+
+def _append(message: Any, *, name: str, value: str) -> None:
+    getattr(message, name).append(value)
 
 
 def _clear(message: Any, *, name: str) -> None:

@@ -1,7 +1,7 @@
 """Where a field's rules come from: its descriptor, or the documentation where that has none.
 
-The compute API's published descriptors carry no rules; those below are what its documentation says
-of images (yandex.cloud, Compute API reference, ImageService).
+The compute API's published descriptors carry no rules; those below are what the comments in its
+definition say of images (yandex/cloud/compute/v1/image_service.proto).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from yandex.cloud import validation_pb2 as options
 
 _PACKAGE = "yandex.cloud.compute.v1"
 _NAME = "|[a-z]([-_a-z0-9]{0,61}[a-z0-9])?"
+_FAMILY = "|[a-z][-a-z0-9]{1,61}[a-z0-9]"
 _DISK_SIZE = "0,4194304-4398046511104"
 
 
@@ -33,15 +34,16 @@ def _rules(
 
 
 def _label_rules() -> FieldOptions:
-    rules = _rules(length="<=63", pattern="[-_./\\@0-9a-z]*")
+    rules = _rules(length="<=63", pattern=r"[-_./\\@0-9a-z]*")
     rules.Extensions[options.size] = "<=64"
     rules.Extensions[options.map_key].length = "1-63"
-    rules.Extensions[options.map_key].pattern = "[a-z][-_./\\@0-9a-z]*"
+    rules.Extensions[options.map_key].pattern = r"[a-z][-_./\\@0-9a-z]*"
     return rules
 
 
 _ID = _rules(required=True, length="<=50")
-_PAGE = {"page_size": _rules(value="<=1000"), "page_token": _rules(length="<=100")}
+# The comment has no lower end; those of other services' lists are the rules that we serve.
+_PAGE = {"page_size": _rules(value="0-1000"), "page_token": _rules(length="<=100")}
 
 DOCUMENTED: Mapping[str, FieldOptions] = {
     f"{_PACKAGE}.{message}.{field}": rules
@@ -49,7 +51,7 @@ DOCUMENTED: Mapping[str, FieldOptions] = {
         "GetImageRequest": {"image_id": _ID},
         "GetImageLatestByFamilyRequest": {
             "folder_id": _ID,
-            "family": _rules(length="<=63", pattern="[a-z]([-a-z0-9]{0,61}[a-z0-9])?"),
+            "family": _rules(pattern=_FAMILY),
         },
         "ListImagesRequest": {
             "folder_id": _ID,
@@ -62,8 +64,9 @@ DOCUMENTED: Mapping[str, FieldOptions] = {
             "name": _rules(pattern=_NAME),
             "description": _rules(length="<=256"),
             "labels": _label_rules(),
-            "family": _rules(pattern="|[a-z]([-a-z0-9]{0,61}[a-z0-9])?"),
+            "family": _rules(pattern=_FAMILY),
             "min_disk_size": _rules(value=_DISK_SIZE),
+            "product_ids": _rules(length="<=50"),
             "image_id": _rules(length="<=50"),
             "disk_id": _rules(length="<=50"),
             "snapshot_id": _rules(length="<=50"),
