@@ -94,6 +94,7 @@ def service_account_to_message(account: ServiceAccount) -> service_account_pb2.S
         name=account.name,
         description=account.description,
         labels=account.labels,
+        status=service_account_pb2.ServiceAccount.ACTIVE,
     )
     message.created_at.FromDatetime(account.created_at)
     return message
