@@ -6,77 +6,46 @@ to run stands as a pattern.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from clouddesktop.model.roles import ROLES
+from golden.compute_exchanges import iter_compute_exchanges
+from golden.exchange import (
+    ACCESS,
+    COMPUTE,
+    ENDPOINT,
+    IAM,
+    ID,
+    OPERATION,
+    PAGE_TOKEN,
+    TOKEN,
+    Exchange,
+    begun,
+    finished,
+)
+from golden.identity_exchanges import iter_identity_exchanges
 from golden.prepared import (
+    ACCOUNT_JSON,
     ANY,
     CANCELLED_JSON,
     COPIED_JSON,
     DELETED_JSON,
+    EMPTY,
+    EMPTY_FOLDER_JSON,
     FAILING_JSON,
     FOLDER_JSON,
     FOLDER_UPDATED_JSON,
     FULL_IMAGE_JSON,
     IMAGE_JSON,
     IMAGES,
+    IMPORTED_JSON,
     INSTANT,
     MANAGER,
     RUNNING_JSON,
-    Json,
 )
+from golden.quota_exchanges import iter_quota_exchanges
 from unit.api.serving import ADVERTISED, FOLDER_ID
 from unit.iam.signing import sign
-
-OPERATION = "yandex.cloud.operation"
-ENDPOINT = "yandex.cloud.endpoint"
-IAM = "yandex.cloud.iam.v1"
-ACCESS = "yandex.cloud.access"
-
-ID = re.compile(r"[a-z0-9]{20}")
-TOKEN = re.compile(r"t1\.[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]{86}={0,2}")
-PAGE_TOKEN = re.compile(r".{1,100}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """A call and its answer; `rest` is how REST says it: verb, path with query, body."""
-
-    name: str
-    method: str
-    request: tuple[str, Json]
-    answer: tuple[str, Json]
-    rest: tuple[str, str, Json] = ("", "", None)
-    copies_done: bool = False
-
-
-def filled(expected: Json, actual: Json) -> Json:
-    """Put what came where a pattern stands that it fits; everything else stays as expected."""
-    if isinstance(expected, re.Pattern):
-        assert isinstance(actual, str)
-        assert expected.fullmatch(actual), f"{actual!r} is no {expected.pattern!r}"
-        return actual
-    if isinstance(expected, dict) and isinstance(actual, dict):
-        return {name: filled(value, actual.get(name)) for name, value in expected.items()}
-    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
-        return [filled(*each) for each in zip(expected, actual, strict=True)]
-    return expected
-
-
-def begun(description: str, metadata_type: str, metadata: Json, **rest: Json) -> Json:
-    """Word an operation that this call made."""
-    return {
-        "id": ID,
-        "description": description,
-        "createdAt": INSTANT,
-        "createdBy": "ajeadmin",
-        "modifiedAt": INSTANT,
-        "metadata": {"@type": f"{ANY}{metadata_type}", **metadata},
-        **rest,
-    }
-
 
 ADMIN = {"roleId": "admin", "subject": {"id": "ajeadmin", "type": "serviceAccount"}}
 VIEWER = {"roleId": "viewer", "subject": {"id": "ajeviewer", "type": "serviceAccount"}}
@@ -93,6 +62,9 @@ def iter_exchanges() -> Iterator[Exchange]:
     yield from _folder_exchanges()
     yield from _cloud_and_role_exchanges()
     yield from _binding_exchanges()
+    yield from iter_compute_exchanges()
+    yield from iter_identity_exchanges()
+    yield from iter_quota_exchanges()
 
 
 def _image_exchanges() -> Iterator[Exchange]:
@@ -256,7 +228,7 @@ def _folder_exchanges() -> Iterator[Exchange]:
         name="list folders",
         method=f"{service}/List",
         request=(f"{MANAGER}.ListFoldersRequest", {"cloudId": "b1ccloud"}),
-        answer=(f"{MANAGER}.ListFoldersResponse", {"folders": [FOLDER_JSON]}),
+        answer=(f"{MANAGER}.ListFoldersResponse", {"folders": [EMPTY_FOLDER_JSON, FOLDER_JSON]}),
         rest=("GET", f"{_FOLDERS_PATH}?cloudId=b1ccloud", None),
     )
     new = {"cloudId": "b1ccloud", "name": "lab", "labels": {"a": "b"}}
@@ -293,6 +265,17 @@ def _folder_exchanges() -> Iterator[Exchange]:
             ),
         ),
         rest=("PATCH", f"{_FOLDERS_PATH}/{FOLDER_ID}", changes),
+    )
+    metadata = {"folderId": EMPTY_FOLDER_JSON["id"]}
+    yield Exchange(
+        name="delete a folder",
+        method=f"{service}/Delete",
+        request=(f"{MANAGER}.DeleteFolderRequest", metadata),
+        answer=(
+            operation_type,
+            finished("Delete folder", f"{MANAGER}.DeleteFolderMetadata", metadata, EMPTY),
+        ),
+        rest=("DELETE", f"{_FOLDERS_PATH}/{EMPTY_FOLDER_JSON['id']}", None),
     )
     yield Exchange(
         name="list a folder's operations",
@@ -342,14 +325,16 @@ def _cloud_and_role_exchanges() -> Iterator[Exchange]:
 
 
 def _binding_exchanges() -> Iterator[Exchange]:
-    for noun, resource_id, path in (
-        ("Folder", FOLDER_ID, _FOLDERS_PATH),
-        ("Cloud", "b1ccloud", _CLOUDS_PATH),
+    for service, resource_id, path in (
+        (f"{MANAGER}.FolderService", FOLDER_ID, _FOLDERS_PATH),
+        (f"{MANAGER}.CloudService", "b1ccloud", _CLOUDS_PATH),
+        (f"{COMPUTE}.ImageService", IMPORTED_JSON["id"], "/compute/v1/images"),
+        (f"{IAM}.ServiceAccountService", ACCOUNT_JSON["id"], "/iam/v1/serviceAccounts"),
     ):
-        service, is_cloud = f"{MANAGER}.{noun}Service", noun == "Cloud"
-        bound = [ADMIN] if is_cloud else []
+        noun = service.rpartition(".")[2]
+        bound = [ADMIN] if noun == "CloudService" else []
         yield Exchange(
-            name=f"list the bindings on a {noun.lower()}",
+            name=f"list the bindings of a {noun}",
             method=f"{service}/ListAccessBindings",
             request=(f"{ACCESS}.ListAccessBindingsRequest", {"resourceId": resource_id}),
             answer=(
@@ -364,7 +349,7 @@ def _binding_exchanges() -> Iterator[Exchange]:
         }.items():
             deltas = [{"action": "ADD", "accessBinding": VIEWER}]
             yield Exchange(
-                name=f"{verb.lower()} the bindings on a {noun.lower()}",
+                name=f"{verb.lower()} the bindings of a {noun}",
                 method=f"{service}/{verb}AccessBindings",
                 request=(
                     f"{ACCESS}.{verb}AccessBindingsRequest",

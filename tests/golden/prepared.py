@@ -11,13 +11,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clouddesktop.catalog.cancelling import cancel_operation
+from clouddesktop.catalog.compute_images import add_imported_image
+from clouddesktop.catalog.folders import add_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.index_rebuild import fail_copy
+from clouddesktop.catalog.keys import add_key
 from clouddesktop.catalog.operations import add_operation
+from clouddesktop.catalog.quotas import set_limit
+from clouddesktop.catalog.service_accounts import add_service_account
 from clouddesktop.errors import NotFoundError, OperationCancelledError
+from clouddesktop.model.access import AuthorizedKey
+from clouddesktop.model.compute import ComputeImageStatus, ImportedImage
 from clouddesktop.model.folder import Folder
 from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.operation import OperationKind
+from clouddesktop.model.quota import QuotaId
+from clouddesktop.model.service_account import ServiceAccount
 from unit.api.serving import AN_OPERATION, CREATED_AT, FOLDER_ID, Served
 
 Json = Any
@@ -182,11 +191,166 @@ FOLDER_UPDATED_JSON: Json = {
 }
 
 
+EMPTY: Json = {"@type": f"{ANY}google.protobuf.Empty"}
+EMPTY_FOLDER = Folder(
+    id="b1gempty000000000000", cloud_id="b1ccloud", name="empty", created_at=CREATED_AT
+)
+EMPTY_FOLDER_JSON: Json = {**FOLDER_JSON, "id": "b1gempty000000000000", "name": "empty"}
+
+COMPUTE = "yandex.cloud.compute.v1"
+IAM = "yandex.cloud.iam.v1"
+# An image with something in every field that is served, and one that is being made.
+IMPORTED = ImportedImage(
+    id="fd8pi4srg296eb52abuk",
+    folder_id=FOLDER_ID,
+    name="ubuntu-2004-lts",
+    description="Образ ü",
+    labels={"team/desk": "a.b"},
+    family="ubuntu-2004",
+    os_type=1,
+    status=ComputeImageStatus.READY,
+    created_at=datetime(2024, 12, 3, 12, 0, 0, 1, tzinfo=UTC),
+    storage_size=2**32 + 1,
+    min_disk_size=2**35,
+)
+IMPORTED_JSON: Json = {
+    "id": "fd8pi4srg296eb52abuk",
+    "folderId": FOLDER_ID,
+    "createdAt": "2024-12-03T12:00:00.000001Z",
+    "name": "ubuntu-2004-lts",
+    "description": "Образ ü",
+    "labels": {"team/desk": "a.b"},
+    "family": "ubuntu-2004",
+    "storageSize": "4294967297",
+    "minDiskSize": "34359738368",
+    "status": "READY",
+    "os": {"type": "LINUX"},
+}
+IMPORTING = ImportedImage(
+    id="fd8vmcue7aajpmeo39kk",
+    folder_id=FOLDER_ID,
+    name="",
+    status=ComputeImageStatus.CREATING,
+    created_at=_STARTED,
+)
+IMPORTING_JSON: Json = {
+    "id": "fd8vmcue7aajpmeo39kk",
+    "folderId": FOLDER_ID,
+    "createdAt": "2018-08-29T18:31:15.311Z",
+    "status": "CREATING",
+}
+IMPORT = replace(
+    RUNNING,
+    id="fd8oimport0000000000",
+    kind=OperationKind.CREATE_COMPUTE_IMAGE,
+    description="Create image",
+    resource_id=IMPORTED.id,
+    done=True,
+    result=IMPORTED.to_record(),
+)
+IMPORT_JSON: Json = {
+    **RUNNING_JSON,
+    "id": "fd8oimport0000000000",
+    "description": "Create image",
+    "done": True,
+    "metadata": {"@type": f"{ANY}{COMPUTE}.CreateImageMetadata", "imageId": IMPORTED.id},
+    "response": {"@type": f"{ANY}{COMPUTE}.Image", **IMPORTED_JSON},
+}
+ACCOUNT = ServiceAccount(
+    id="ajewrh5sbqs5sdgss150",
+    folder_id=FOLDER_ID,
+    name="builder",
+    description="Makes images.",
+    labels={"a": ""},
+    created_at=CREATED_AT,
+)
+ACCOUNT_JSON: Json = {
+    "id": "ajewrh5sbqs5sdgss150",
+    "folderId": FOLDER_ID,
+    "createdAt": "2026-11-24T12:30:00.123Z",
+    "name": "builder",
+    "description": "Makes images.",
+    "labels": {"a": ""},
+    "status": "ACTIVE",
+}
+ACCOUNT_MADE = replace(
+    RUNNING,
+    id="ajeomade000000000000",
+    kind=OperationKind.CREATE_SERVICE_ACCOUNT,
+    description="Create service account",
+    resource_id=ACCOUNT.id,
+    done=True,
+    result=ACCOUNT.to_record(),
+)
+ACCOUNT_MADE_JSON: Json = {
+    **RUNNING_JSON,
+    "id": "ajeomade000000000000",
+    "description": "Create service account",
+    "done": True,
+    "metadata": {
+        "@type": f"{ANY}{IAM}.CreateServiceAccountMetadata",
+        "serviceAccountId": ACCOUNT.id,
+    },
+    "response": {"@type": f"{ANY}{IAM}.ServiceAccount", **ACCOUNT_JSON},
+}
+KEY = AuthorizedKey(
+    id="ajkm2lfa2c6v1tqg5b8f",
+    service_account_id=ACCOUNT.id,
+    created_at=CREATED_AT,
+    public_key="-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n",
+    description="Of a robot",
+)
+KEY_JSON: Json = {
+    "id": "ajkm2lfa2c6v1tqg5b8f",
+    "serviceAccountId": "ajewrh5sbqs5sdgss150",
+    "createdAt": "2026-11-24T12:30:00.123Z",
+    "description": "Of a robot",
+    "keyAlgorithm": "RSA_2048",
+    "publicKey": "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n",
+}
+KEY_DESCRIBED = replace(
+    RUNNING,
+    id="ajkodescribed0000000",
+    kind=OperationKind.UPDATE_KEY,
+    description="Update key",
+    resource_id=KEY.id,
+    done=True,
+    result=KEY.to_record(),
+)
+KEY_DESCRIBED_JSON: Json = {
+    **RUNNING_JSON,
+    "id": "ajkodescribed0000000",
+    "description": "Update key",
+    "done": True,
+    "metadata": {"@type": f"{ANY}{IAM}.UpdateKeyMetadata", "keyId": KEY.id},
+    "response": {"@type": f"{ANY}{IAM}.Key", **KEY_JSON},
+}
+OPERATIONS = (
+    RUNNING,
+    COPIED,
+    DELETED,
+    CANCELLED,
+    FAILING,
+    FOLDER_UPDATED,
+    IMPORT,
+    ACCOUNT_MADE,
+    KEY_DESCRIBED,
+)
+IMAGES_LIMIT = 8
+"""The public cloud's own default."""
+
+
 def fill_catalogue(served: Served) -> None:
     """Bring the server into the state that the exchanges are about."""
     for image in (IMAGE, FULL_IMAGE):
         served.database.write(add_image, image)
-    for operation in (RUNNING, COPIED, DELETED, CANCELLED, FAILING, FOLDER_UPDATED):
+    served.database.write(add_folder, EMPTY_FOLDER)
+    for imported in (IMPORTED, IMPORTING):
+        served.database.write(add_imported_image, imported)
+    served.database.write(add_service_account, ACCOUNT)
+    served.database.write(add_key, KEY)
+    served.database.write(set_limit, "b1ccloud", QuotaId.IMAGES_COUNT, IMAGES_LIMIT)
+    for operation in OPERATIONS:
         served.database.write(add_operation, operation)
     cancelled = OperationCancelledError("The operation was cancelled.")
     served.database.write(cancel_operation, CANCELLED.id, failure=cancelled.failure)

@@ -143,6 +143,40 @@ REFUSALS = [
         cause=ResourceExhaustedError("Too many.", retry_after_seconds=1.5),
     ),
     Refusal(
+        name="more than a quota allows",
+        method=f"{SERVICE}/Copy",
+        request=(COPY_REQUEST, COPY),
+        rest=("POST", "/cloud-desktop/v1/images:copy", COPY),
+        http_status=429,
+        status=status(
+            8,
+            "Quota limit vdi.desktopImages.count exceeded",
+            "RESOURCE_EXHAUSTED",
+            {
+                "@type": f"{ANY}yandex.cloud.quota.QuotaFailure",
+                "violations": [
+                    {
+                        "metric": {"name": "vdi.desktopImages.count", "limit": "8", "usage": 8.0},
+                        "required": "9",
+                    }
+                ],
+            },
+            quota_id="vdi.desktopImages.count",
+            limit="8",
+            usage="8",
+            required="9",
+        ),
+        cause=ResourceExhaustedError(
+            "Quota limit vdi.desktopImages.count exceeded",
+            facts={
+                "quota_id": "vdi.desktopImages.count",
+                "limit": "8",
+                "usage": "8",
+                "required": "9",
+            },
+        ),
+    ),
+    Refusal(
         name="what is not served",
         method=f"{SERVICE}/CopyFromDesktop",
         request=(f"{IMAGES}.CopyFromDesktopRequest", {"desktopId": "e3vdesktop"}),

@@ -13,7 +13,8 @@ import pytest
 
 from clouddesktop.api.http_edge import HttpEdge
 from clouddesktop.api.rest import RestApp
-from golden.exchanges import Exchange, filled, iter_exchanges
+from golden.exchange import Exchange, filled
+from golden.exchanges import iter_exchanges
 from golden.prepared import COPIED, RUNNING, fill_catalogue
 from golden.refusals import REFUSALS, Refusal
 from unit.api.serving import Served, serving
