@@ -98,7 +98,7 @@ def image_of(operation: Operation) -> Image:
     return image
 
 
-@pytest.mark.proves("import.instant")
+@pytest.mark.proves("import.instant", "client.compute")
 @pytest.mark.proves(
     "operation.types", of=["ImageService/Create", "ImageService/Update", "ImageService/Delete"]
 )

@@ -49,6 +49,7 @@ def parsed(answer: Any, kind: type[Message]) -> Message:
     return json_format.ParseDict(answer, kind())
 
 
+@pytest.mark.proves("client.wires", of=["DesktopImageService/*", "OperationService/Get"])
 def test_both_wires_tell_the_same(
     rest: RestClient, client: OfficialClient, compute_image: str
 ) -> None:
