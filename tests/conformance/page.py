@@ -17,7 +17,7 @@ from clouddesktop.api.served import Api
 from clouddesktop.api.services import NOT_SERVED
 from clouddesktop.catalog.engine import Database
 from conformance.proofs import TESTS, Proof, iter_proofs
-from conformance.rules import RULES, Rule
+from conformance.rules import EXEMPTIONS, RULES, Rule
 from unit.api.serving import FakeCopies, make_api, make_tokens
 
 PAGE = TESTS.parent / "docs/conformance.md"
@@ -26,7 +26,8 @@ _HEAD = """\
 
 Which promises of the public API are proven for which of the methods that are served, and by which
 tests. This page is generated: `make conformance` writes it from `tests/conformance/rules.py` and
-from the marks of the tests, and a test fails when it is out of date. What has no proof is said.
+from the marks of the tests. A test fails when it is out of date, when a promise has no proof and is
+not among the exemptions, and when a mark is on a test that pytest does not run for the method.
 """
 
 
@@ -53,10 +54,31 @@ class Conformance:
             self.proofs[proof.rule_id].append(proof)
 
     def methods_of(self, rule: Rule) -> list[str]:
-        """Say for which of the served methods a rule holds."""
+        """Say for which of the served methods a rule holds; exempted ones are left out."""
+        return [each for each in self.methods_named_by(rule) if not self.reason_of(rule, each)]
+
+    def methods_named_by(self, rule: Rule) -> list[str]:
+        """Say which of the served methods a rule names."""
         return [
             name for name in self._served if any(self._is_in(name, each) for each in rule.methods)
         ]
+
+    def reason_of(self, rule: Rule, method: str) -> str:
+        """Say why nothing has to prove a rule for a method; empty if something has to."""
+        for each in EXEMPTIONS:
+            if each.rule_id == rule.id and any(fnmatch(method, one) for one in each.methods):
+                return each.reason
+        return ""
+
+    def unproven(self) -> list[str]:
+        """Find what is promised, and neither proven nor exempted."""
+        found = [
+            f"{rule.id} for {method}"
+            for rule in RULES
+            for method in self.methods_of(rule)
+            if not self.tests_of(rule, method)
+        ]
+        return found + [each.id for each in RULES if not self.proofs[each.id]]
 
     def tests_of(self, rule: Rule, method: str) -> list[Proof]:
         """Find what proves a rule for a method."""
@@ -68,7 +90,14 @@ class Conformance:
 
     def render(self) -> str:
         """Write the page."""
-        return "\n".join([_HEAD, *self._rules(), "", *self._methods(), "", *self._not_served(), ""])
+        parts = (
+            self._rules(),
+            self._methods(),
+            self._exemptions(),
+            self._not_served(),
+            self._files(),
+        )
+        return "\n".join([_HEAD, *("\n".join([*lines, ""]) for lines in parts)])
 
     def _is_in(self, name: str, pattern: str) -> bool:
         method = self._served[name]
@@ -85,30 +114,51 @@ class Conformance:
                 return fnmatch(name, pattern)
 
     def _rules(self) -> list[str]:
-        lines = ["## Rules", "", "| rule | promise | proven for | by |", "|---|---|---|---|"]
+        lines = ["## Rules", "", "| rule | promise | about |", "|---|---|---|"]
         for rule in RULES:
-            methods = self.methods_of(rule)
-            proven = [each for each in methods if self.tests_of(rule, each)]
-            tests = [f"[{each.test}](../tests/{each.path})" for each in self.proofs[rule.id]] or [
-                "nothing yet"
-            ]
-            count = f"{len(proven)} of {len(methods)} methods" if rule.methods else "the server"
-            lines.append(f"| `{rule.id}` | {rule.promise} | {count} | {'<br>'.join(tests)} |")
+            methods = len(self.methods_of(rule))
+            about = f"{methods} method{'s' if methods > 1 else ''}"
+            if not rule.methods:
+                about = f"the server: {_links(self.proofs[rule.id])}"
+            lines.append(f"| `{rule.id}` | {rule.promise} | {about} |")
         return lines
 
     def _methods(self) -> list[str]:
-        lines = ["## Methods", "", "| method | proven | not proven |", "|---|---|---|"]
+        lines = ["## Methods"]
         for name in self._served:
-            rules = [rule for rule in RULES if name in self.methods_of(rule)]
-            proven = [f"`{rule.id}`" for rule in rules if self.tests_of(rule, name)]
-            open_ones = [f"`{rule.id}`" for rule in rules if not self.tests_of(rule, name)]
-            lines.append(f"| {name} | {' '.join(proven)} | {' '.join(open_ones)} |")
+            lines += ["", f"### {name}", "", "| rule | proven by |", "|---|---|"]
+            lines += [
+                f"| `{rule.id}` | {_links(self.tests_of(rule, name)) or 'nothing'} |"
+                for rule in RULES
+                if name in self.methods_of(rule)
+            ]
         return lines
+
+    def _exemptions(self) -> list[str]:
+        lines = ["## Exemptions", "", "| rule | methods | why |", "|---|---|---|"]
+        for each in EXEMPTIONS:
+            (rule,) = (rule for rule in RULES if rule.id == each.rule_id)
+            methods = [
+                name
+                for name in self.methods_named_by(rule)
+                if any(fnmatch(name, one) for one in each.methods)
+            ]
+            lines.append(f"| `{each.rule_id}` | {', '.join(methods)} | {each.reason} |")
+        return lines
+
+    def _files(self) -> list[str]:
+        """Write what the links to tests lead to."""
+        paths = sorted({each.path for proofs in self.proofs.values() for each in proofs})
+        return [f"[{path}]: ../tests/{path}" for path in paths]
 
     def _not_served(self) -> list[str]:
         return ["## Not served", "", "These answer UNIMPLEMENTED:", ""] + [
             f"- {each}" for each in self._missing
         ]
+
+
+def _links(proofs: Iterable[Proof]) -> str:
+    return ", ".join(f"[{each.test}][{each.path}]" for each in proofs)
 
 
 def make_conformance(folder: Path = TESTS) -> Conformance:

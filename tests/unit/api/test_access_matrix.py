@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from yandex.cloud.access import access_pb2
 from yandex.cloud.clouddesktop.v1 import desktop_image_service_pb2 as images
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
+from yandex.cloud.resourcemanager.v1.cloud_service_pb2 import ListCloudsRequest
 
 from clouddesktop.catalog.bindings import add_binding
+from clouddesktop.catalog.folders import add_cloud
 from clouddesktop.errors import CloudDesktopError, Code, NotFoundError
 from clouddesktop.iam.tokens import TokenService
 from clouddesktop.model.access import AccessBinding, Resource
+from clouddesktop.model.folder import Cloud
 from clouddesktop.model.roles import ROLES
 from parts.issuer import make_private_key
-from unit.api.access_table import DESKTOP_IMAGES, OPEN, TABLE
+from unit.api.access_table import CLOUDS, DESKTOP_IMAGES, FOLDERS, OPEN, TABLE
 from unit.api.access_world import (
     DENIED,
     DONE,
@@ -31,6 +36,7 @@ from unit.api.access_world import (
     World,
     sign_as_issuer,
 )
+from unit.api.serving import CREATED_AT
 from unit.iam.signing import NOW, make_pair, sign
 
 
@@ -73,16 +79,26 @@ async def test_each_role_may_what_the_table_says(world: World, path: str) -> Non
         world.free_name("new")
 
 
-@pytest.mark.parametrize("path", sorted(TABLE))
-@pytest.mark.proves("auth.invisible")
+@pytest.mark.parametrize("path", sorted(path for path, row in TABLE.items() if not row.is_for_all))
+@pytest.mark.proves(
+    "auth.invisible",
+    of=[
+        "DesktopImageService/*",
+        "ImageService/*",
+        "OperationService/*",
+        "FolderService/*",
+        "CloudService/Get",
+        "CloudService/*Bindings",
+        "ServiceAccountService/*",
+        "KeyService/*",
+    ],
+)
 async def test_a_role_elsewhere_shows_nothing(world: World, path: str) -> None:
     """Bound on one folder, whatever the role: what is in the other one is not there.
 
     The answer is the one for an id that nobody has, but for the id in it.
     """
     row = TABLE[path]
-    if row.is_for_all:
-        return
     place = world.make_place(OTHER_FOLDER)
     none = Place(
         folder_id="b1gnone",
@@ -104,6 +120,20 @@ async def test_a_role_elsewhere_shows_nothing(world: World, path: str) -> None:
             await failure_of(world, path, row.request(each), token) for each in (place, none)
         ]
         assert anonymous(hidden) == anonymous(missing), (path, role_id)
+
+
+@pytest.mark.proves("auth.invisible", of=["CloudService/List"])
+async def test_clouds_are_listed_for_those_who_may_see_them(world: World) -> None:
+    """A cloud is seen by a role on it; who has none elsewhere gets an empty list."""
+    world.database.write(add_cloud, Cloud(id="b1cother", name="other", created_at=CREATED_AT))
+    path = f"{CLOUDS}/List"
+    for role_id in sorted(ROLES):
+        subject_id = f"ajeof{role_id}"
+        world.bind(subject_id, role_id, Resource.of_cloud("b1cother"))
+        answer: Any = await world.answer(path, ListCloudsRequest(), world.token_of(subject_id))
+        assert [each.id for each in answer.clouds] == ["b1cother"], role_id
+    nothing: Any = await world.answer(path, ListCloudsRequest(), world.token_of("ajenobody"))
+    assert not nothing.clouds
 
 
 def anonymous(error: NotFoundError) -> str:
