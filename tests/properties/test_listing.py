@@ -1,4 +1,4 @@
-"""Lists, page by page, while images are made, deleted and renamed: none twice, none skipped.
+"""Lists, page by page, while images come, go and change: none twice, none skipped.
 
 The same on SQLite and on PostgreSQL, whose database sorts as English does if it is not told better.
 """
@@ -127,8 +127,20 @@ class Reading:
             return
         self.images[image_id] = image
         if self.conditions or any(key.field is SortField.NAME for key in self.order):
-            self.moved.add(image_id)
-            self.steady.pop(image_id, None)
+            self._note_move(image_id)
+
+    def change_status(self, image_id: str, status: ImageStatus) -> None:
+        """Do as a copy that ends does; where the status counts, the image moves."""
+        self.catalogue.run(set_status, image_id, status)
+        self.images[image_id] = replace(self.images[image_id], status=status)
+        if any(key.field is SortField.STATUS for key in self.order):
+            self._note_move(image_id)
+        elif image_id in self.steady:
+            self.steady[image_id] = self.images[image_id]
+
+    def _note_move(self, image_id: str) -> None:
+        self.moved.add(image_id)
+        self.steady.pop(image_id, None)
 
     def read_page(self, after: Position | None, *, page_size: int) -> Position | None:
         """Read a page as the API does, and give the position for the next one."""
@@ -205,21 +217,31 @@ def a_new_image(data: st.DataObject, numbers: Iterator[int]) -> Image:
 
 
 def change_something(reading: Reading, data: st.DataObject) -> None:
-    what = data.draw(st.sampled_from(["make", "delete", "rename"]))
+    what = data.draw(st.sampled_from(["make", "delete", "rename", "change status"]))
     if what == "make" or not reading.images:
         reading.make(a_new_image(data, reading.numbers))
         return
     image_id = data.draw(st.sampled_from(sorted(reading.images)))
-    if what == "delete":
-        reading.delete(image_id)
-    else:
-        reading.rename(image_id, data.draw(names))
+    match what:
+        case "delete":
+            reading.delete(image_id)
+        case "rename":
+            reading.rename(image_id, data.draw(names))
+        case _:
+            reading.change_status(image_id, data.draw(statuses))
+
+
+def set_status(connection: sa.Connection, image_id: str, status: ImageStatus) -> None:
+    connection.execute(
+        sa.update(tables.images).where(tables.images.c.id == image_id).values(status=int(status))
+    )
 
 
 def forget_all(connection: sa.Connection) -> None:
     connection.execute(sa.delete(tables.images))
 
 
+@pytest.mark.proves("list.whole", of=["DesktopImageService/List"])
 @given(
     data=st.data(),
     order=orders,
