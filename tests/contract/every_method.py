@@ -96,6 +96,8 @@ class Site:
     channel: grpc.aio.Channel
     http: httpx.AsyncClient
     log: Path
+    sources: Path
+    """Has a folder for each folder of the world, whose files are compute images."""
 
     def request(self, path: str, place: Place | None = None) -> Message:
         """Make a request that is in order, about a place of its own if none is given."""
@@ -187,7 +189,7 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
             httpx.AsyncClient(transport=transport, base_url="http://rest") as http,
         ):
             path = folder / "audit/audit.jsonl"
-            yield Site(world=world, channel=channel, http=http, log=path)
+            yield Site(world=world, channel=channel, http=http, log=path, sources=folder)
     finally:
         await server.stop(0)
         log.close()

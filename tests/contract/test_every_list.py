@@ -282,3 +282,24 @@ def other_request(site: Site, path: str, request: Message) -> Any:
         return other
     place = replace(site.world.make_place(OTHER_FOLDER), cloud_id=OTHER_CLOUD)
     return TABLE[path].request(place)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.proves("list.token-length", of=["ImageService/List"])
+async def test_tokens_hold_the_longest_names_of_files(site: Site) -> None:
+    """A compute image in a source has its file's name for an id, which may not fit a token."""
+    listed = Listed(site, "/yandex.cloud.compute.v1.ImageService/List")
+    names = {letter * 50 for letter in "жзи"}  # as long as an id may be, and 100 bytes
+    source = site.sources / OWN_FOLDER
+    for name in names:
+        (source / f"{name}.raw").write_bytes(b"disk")
+    seen, token = [], ""
+    while True:
+        page, token = await listed.page(1, token)
+        seen += [each.id for each in page]
+        if not token:
+            break
+    for name in names:
+        (source / f"{name}.raw").unlink()
+    assert len(seen) == len(set(seen))
+    assert names <= set(seen)

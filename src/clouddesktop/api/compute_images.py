@@ -16,7 +16,8 @@ from clouddesktop.api.masks import masked
 from clouddesktop.api.messages import imported_to_message, source_image_to_message
 from clouddesktop.api.operation_pages import operations_page
 from clouddesktop.api.packing import OperationPacker
-from clouddesktop.api.paging import page_of
+from clouddesktop.api.page_tokens import PageTokens
+from clouddesktop.api.paging import page_size_of
 from clouddesktop.catalog.compute_images import (
     find_imported_image,
     find_latest_of_family,
@@ -52,6 +53,7 @@ class ComputeImageServicer:
         self._imports = imports
         self._images = images
         self._operations = operations
+        self._page_tokens = PageTokens(database=database)
 
     async def get(self, request: service.GetImageRequest, call: Call) -> image_pb2.Image:
         imported = await self._database.aread(find_imported_image, request.image_id)
@@ -94,8 +96,14 @@ class ComputeImageServicer:
             for each in await self._all_in(request.folder_id)
             if all(one.is_met(each.name) for one in conditions)
         ]
-        page, token = page_of(request, found, id_of=lambda each: each.id)
-        return service.ListImagesResponse(images=page, next_page_token=token)
+        after = await self._page_tokens.read(request, request.page_token)
+        left = found if after is None else [each for each in found if each.id.encode() > after]
+        page = service.ListImagesResponse(images=left[: page_size_of(request.page_size)])
+        if len(page.images) < len(left):
+            # Ids are files' names: one may be longer than a token.
+            last_id = page.images[-1].id.encode()
+            page.next_page_token = await self._page_tokens.make(request, last_id)
+        return page
 
     async def _all_in(self, folder_id: str) -> Sequence[image_pb2.Image]:
         imported = await self._database.aread(list_imported_images, folder_id)
