@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -12,8 +10,8 @@ import pytest
 import yaml
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 
-from clouddesktop.cli.main import main
 from clouddesktop.model.operation import Phase, Progress
+from unit.cli.running import Run
 from unit.client.scripted_api import (
     FOLDER_ID,
     IMAGE_ID,
@@ -24,37 +22,6 @@ from unit.client.scripted_api import (
 )
 
 _COPY = ("image", "copy", "--compute-image-id", "debian12", "--new-image-name", "Debian 12")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a command ended, and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run the command in this process, in a folder of its own, as a terminal-less caller."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CLOUDDESKTOP_PROFILE", raising=False)
-
-    def run_command(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["clouddesktop", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        status = caught.value.code
-        assert status is None or isinstance(status, int)
-        return Outcome(status=status or 0, out=captured.out, err=captured.err)
-
-    return run_command
 
 
 def test_copy_waits_and_prints_the_image(api: ScriptedApi, profile_file: Path, run: Run) -> None:
