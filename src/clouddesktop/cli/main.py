@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve", help=serve.HELP)(serve.serve)
+app.command("serve")(serve.serve)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
 app.add_typer(access.manager_app, name="resource-manager", help="Clouds, folders, and rights.")
