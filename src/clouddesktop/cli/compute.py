@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clouddesktop.cli.options import (
     AsyncOption,
+    DescriptionOption,
     Globals,
     LabelsOption,
+    NewDescriptionOption,
+    NewNameOption,
     TimeoutOption,
+    parse_changes,
     parse_labels,
-    with_globals,
 )
+from clouddesktop.cli.verbs import with_globals
+
+if TYPE_CHECKING:
+    from clouddesktop.cli.resource_actions import ResourceActions
 
 app = typer.Typer(no_args_is_help=True)
 image_app = typer.Typer(no_args_is_help=True)
@@ -53,7 +60,7 @@ def create(
         str, typer.Option(metavar="ID", help="Another compute image to make it of.")
     ] = "",
     family: Annotated[str, typer.Option(help="The family that it is the latest of.")] = "",
-    description: Annotated[str, typer.Option(help="A description.")] = "",
+    description: DescriptionOption = "",
     labels: LabelsOption = None,
     os_type: Annotated[OsType | None, typer.Option(help="What runs on it.")] = None,
     is_async: AsyncOption = False,
@@ -85,9 +92,7 @@ def create(
 @with_globals
 def get(options: Globals, image: ImageArgument) -> None:
     """Show one compute image."""
-    from clouddesktop.cli import compute_actions  # noqa: PLC0415  (grpc)
-
-    compute_actions.get(options, image)
+    _images().get(options, image)
 
 
 @image_app.command("get-latest-from-family")
@@ -115,37 +120,31 @@ def list_(options: Globals) -> None:
 def update(
     options: Globals,
     image: ImageArgument,
-    new_name: Annotated[str | None, typer.Option(help="Its name from now on.")] = None,
-    description: Annotated[str | None, typer.Option(help="Its description from now on.")] = None,
+    new_name: NewNameOption = None,
+    description: NewDescriptionOption = None,
     labels: LabelsOption = None,
 ) -> None:
     """Change an imported compute image's name, description or labels."""
-    if new_name is None and description is None and labels is None:
-        raise typer.BadParameter("Say what to change: --new-name, --description or --labels.")
-    from clouddesktop.cli import compute_actions  # noqa: PLC0415  (grpc)
-
-    compute_actions.update(
-        options,
-        image,
-        name=new_name,
-        description=description,
-        labels=None if labels is None else parse_labels([each for each in labels if each]),
-    )
+    changes = parse_changes(new_name=new_name, description=description, labels=labels)
+    _images().update(options, image, changes)
 
 
 @image_app.command("delete")
 @with_globals
 def delete(options: Globals, image: ImageArgument) -> None:
     """Delete an imported compute image; what was copied from it stays."""
-    from clouddesktop.cli import compute_actions  # noqa: PLC0415  (grpc)
-
-    compute_actions.delete(options, image)
+    _images().delete(options, image)
 
 
 @image_app.command("list-operations")
 @with_globals
 def list_operations(options: Globals, image: ImageArgument) -> None:
     """List what was done with a compute image, the latest first."""
-    from clouddesktop.cli import compute_actions  # noqa: PLC0415  (grpc)
+    _images().list_operations(options, image)
 
-    compute_actions.list_operations(options, image)
+
+def _images() -> ResourceActions:
+    from clouddesktop.cli.kinds import COMPUTE_IMAGES  # noqa: PLC0415  (grpc)
+    from clouddesktop.cli.resource_actions import ResourceActions  # noqa: PLC0415  (the same)
+
+    return ResourceActions(COMPUTE_IMAGES)

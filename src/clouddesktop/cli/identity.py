@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clouddesktop.cli.options import Globals, LabelsOption, parse_labels, with_globals
+from clouddesktop.cli.options import (
+    DescriptionOption,
+    Globals,
+    LabelsOption,
+    NewDescriptionOption,
+    NewNameOption,
+    parse_changes,
+    parse_labels,
+)
+from clouddesktop.cli.verbs import with_globals
+
+if TYPE_CHECKING:
+    from clouddesktop.cli.resource_actions import ResourceActions
 
 account_app = typer.Typer(no_args_is_help=True)
 key_app = typer.Typer(no_args_is_help=True)
@@ -29,13 +41,11 @@ KeyArgument = Annotated[str, typer.Argument(metavar="ID", help="The key's id.")]
 def create_account(
     options: Globals,
     name: Annotated[str, typer.Option(help="Its name, one of a kind in the folder.")],
-    description: Annotated[str, typer.Option(help="A description.")] = "",
+    description: DescriptionOption = "",
     labels: LabelsOption = None,
 ) -> None:
     """Make a service account, which may do nothing before it is given a role."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.create_account(
+    _accounts().create(
         options, name=name, description=description, labels=parse_labels(labels or [])
     )
 
@@ -44,18 +54,14 @@ def create_account(
 @with_globals
 def get_account(options: Globals, account: AccountArgument) -> None:
     """Show one service account."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.get_account(options, account)
+    _accounts().get(options, account)
 
 
 @account_app.command("list")
 @with_globals
 def list_accounts(options: Globals) -> None:
     """List the service accounts of a folder."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.list_accounts(options)
+    _accounts().list_(options)
 
 
 @account_app.command("update")
@@ -63,31 +69,20 @@ def list_accounts(options: Globals) -> None:
 def update_account(
     options: Globals,
     account: AccountArgument,
-    new_name: Annotated[str | None, typer.Option(help="Its name from now on.")] = None,
-    description: Annotated[str | None, typer.Option(help="Its description from now on.")] = None,
+    new_name: NewNameOption = None,
+    description: NewDescriptionOption = None,
     labels: LabelsOption = None,
 ) -> None:
     """Change a service account's name, description or labels."""
-    if new_name is None and description is None and labels is None:
-        raise typer.BadParameter("Say what to change: --new-name, --description or --labels.")
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.update_account(
-        options,
-        account,
-        name=new_name,
-        description=description,
-        labels=None if labels is None else parse_labels([each for each in labels if each]),
-    )
+    changes = parse_changes(new_name=new_name, description=description, labels=labels)
+    _accounts().update(options, account, changes)
 
 
 @account_app.command("delete")
 @with_globals
 def delete_account(options: Globals, account: AccountArgument) -> None:
     """Delete a service account, its keys and its roles; its tokens end at once."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.delete_account(options, account)
+    _accounts().delete(options, account)
 
 
 @key_app.command("create")
@@ -98,7 +93,7 @@ def create_key(
         Path, typer.Option("--output", "-o", help="The file to write the key to; it must be new.")
     ],
     account: AccountOption = "",
-    description: Annotated[str, typer.Option(help="A description.")] = "",
+    description: DescriptionOption = "",
 ) -> None:
     """Make an authorised key, and write it to a file that its owner alone can read."""
     from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
@@ -110,9 +105,7 @@ def create_key(
 @with_globals
 def get_key(options: Globals, key: KeyArgument) -> None:
     """Show the public half of one key."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.get_key(options, key)
+    _keys().get(options, key)
 
 
 @key_app.command("list")
@@ -128,9 +121,7 @@ def list_keys(options: Globals, account: AccountOption = "") -> None:
 @with_globals
 def delete_key(options: Globals, key: KeyArgument) -> None:
     """Revoke a key: neither it nor a token that was got by it is good any more."""
-    from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
-
-    identity_actions.delete_key(options, key)
+    _keys().delete(options, key)
 
 
 @with_globals
@@ -139,3 +130,17 @@ def create_token(options: Globals) -> None:
     from clouddesktop.cli import identity_actions  # noqa: PLC0415  (grpc)
 
     identity_actions.create_token(options)
+
+
+def _accounts() -> ResourceActions:
+    from clouddesktop.cli.kinds import ACCOUNTS  # noqa: PLC0415  (grpc)
+    from clouddesktop.cli.resource_actions import ResourceActions  # noqa: PLC0415  (the same)
+
+    return ResourceActions(ACCOUNTS)
+
+
+def _keys() -> ResourceActions:
+    from clouddesktop.cli.kinds import KEYS  # noqa: PLC0415  (grpc)
+    from clouddesktop.cli.resource_actions import ResourceActions  # noqa: PLC0415  (the same)
+
+    return ResourceActions(KEYS)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
@@ -138,19 +139,10 @@ def withdraw(options: Globals, image: str) -> None:
     print_image(withdrawn, options.style)
 
 
-def update(
-    options: Globals,
-    image: str,
-    *,
-    name: str | None,
-    description: str | None,
-    labels: Mapping[str, str] | None,
-) -> None:
+def update(options: Globals, image: str, changes: Mapping[str, Any]) -> None:
     async def work(connection: Connection) -> DesktopImage:
         found = await connection.find_image(image)
-        operation = await connection.update_image(
-            found.id, name=name, description=description, labels=labels
-        )
+        operation = await connection.update_image(found.id, **changes)
         check(operation)
         changed = DesktopImage()
         if not operation.response.Unpack(changed):

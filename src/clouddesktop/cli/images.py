@@ -9,14 +9,13 @@ import typer
 
 from clouddesktop.cli.options import (
     AsyncOption,
-    EndpointOption,
-    FolderOption,
     Globals,
-    ProfileOption,
-    StyleOption,
+    NewNameOption,
     TimeoutOption,
+    parse_changes,
     parse_labels,
 )
+from clouddesktop.cli.verbs import with_globals
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -26,8 +25,9 @@ ImageArgument = Annotated[
 
 
 @app.command("copy")
+@with_globals
 def copy(
-    context: typer.Context,
+    options: Globals,
     *,
     compute_image_id: Annotated[
         str, typer.Option(help="The compute image: a file's name without its extension.")
@@ -47,18 +47,12 @@ def copy(
     ] = "",
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Copy a compute image into a new desktop image."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
     image_actions.copy(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
+        options,
         compute_image_id=compute_image_id,
         name=new_image_name,
         description=description,
@@ -70,29 +64,18 @@ def copy(
 
 
 @app.command("get")
-def get(
-    context: typer.Context,
-    image: ImageArgument,
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals
+def get(options: Globals, image: ImageArgument) -> None:
     """Show one desktop image."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
-    image_actions.get(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-    )
+    image_actions.get(options, image)
 
 
 @app.command("list")
+@with_globals
 def list_(
-    context: typer.Context,
+    options: Globals,
     *,
     condition: Annotated[
         str, typer.Option("--filter", help='Which to show, such as \'name IN ("a", "b")\'.')
@@ -104,31 +87,22 @@ def list_(
         int, typer.Option(min=1, max=1000, help="How many to ask for at once.")
     ] = 1000,
     limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 1000,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """List the desktop images of a folder."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
     image_actions.list_(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        condition=condition,
-        order_by=order_by,
-        page_size=page_size,
-        limit=limit,
+        options, condition=condition, order_by=order_by, page_size=page_size, limit=limit
     )
 
 
 @app.command("update")
+@with_globals
 def update(
-    context: typer.Context,
+    options: Globals,
     image: ImageArgument,
     *,
-    new_name: Annotated[str | None, typer.Option(help="Its name from now on.")] = None,
+    new_name: NewNameOption = None,
     description: Annotated[
         str | None, typer.Option(help="Its description from now on; an empty text removes it.")
     ] = None,
@@ -139,124 +113,72 @@ def update(
             help="Its labels, in place of all that it has; an empty text removes them.",
         ),
     ] = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Change a desktop image's name, description or labels."""
-    if new_name is None and description is None and labels is None:
-        raise typer.BadParameter("Say what to change: --new-name, --description or --labels.")
+    changes = parse_changes(new_name=new_name, description=description, labels=labels)
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
-    image_actions.update(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-        name=new_name,
-        description=description,
-        labels=None if labels is None else parse_labels([each for each in labels if each]),
-    )
+    image_actions.update(options, image, changes)
 
 
 @app.command("delete")
-def delete(
-    context: typer.Context,
-    image: ImageArgument,
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals
+def delete(options: Globals, image: ImageArgument) -> None:
     """Delete one desktop image. Its space comes back with the next collection."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
-    image_actions.delete(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-    )
+    image_actions.delete(options, image)
 
 
 @app.command("publish")
+@with_globals
 def publish(
-    context: typer.Context,
+    options: Globals,
     image: ImageArgument,
     *,
     name: Annotated[
         str, typer.Option(help="The system image's name; the image's by default.")
     ] = "",
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Make a system image of a desktop image: one that every folder shows. For administrators."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
-    image_actions.publish(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-        name=name,
-    )
+    image_actions.publish(options, image, name=name)
 
 
 @app.command("withdraw")
+@with_globals
 def withdraw(
-    context: typer.Context,
+    options: Globals,
     image: Annotated[str, typer.Argument(metavar="ID", help="The system image's id or name.")],
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Remove a system image. For administrators."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
-    image_actions.withdraw(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-    )
+    image_actions.withdraw(options, image)
 
 
 @app.command("diff")
+@with_globals
 def diff(
-    context: typer.Context,
+    options: Globals,
     old: Annotated[str, typer.Argument(metavar="OLD", help="An image's id or name.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another's, to compare with it.")],
     *,
     limit: Annotated[
         int, typer.Option(min=0, help="Ranges shown as text or table; JSON and YAML have all.")
     ] = 20,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Show what changed between two desktop images, and what they share."""
     from clouddesktop.cli import diffs  # noqa: PLC0415  (grpc)
 
-    diffs.diff(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        old,
-        new,
-        limit=limit,
-    )
+    diffs.diff(options, old, new, limit=limit)
 
 
 @app.command("export")
+@with_globals
 def export(
-    context: typer.Context,
+    options: Globals,
     image: ImageArgument,
     *,
     output: Annotated[Path, typer.Option(help="The file to write.")],
@@ -270,24 +192,10 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file if there is one.")
     ] = False,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    folder_id: FolderOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Write a desktop image's disk to a local file."""
     from clouddesktop.cli import image_actions  # noqa: PLC0415  (grpc)
 
     image_actions.export(
-        _globals(context).overridden_by(
-            style=style, profile=profile, endpoint=endpoint, folder_id=folder_id
-        ),
-        image,
-        output=output,
-        output_format=output_format,
-        overwrite=force,
+        options, image, output=output, output_format=output_format, overwrite=force
     )
-
-
-def _globals(context: typer.Context) -> Globals:
-    return context.ensure_object(Globals)

@@ -14,12 +14,14 @@ import typer
 
 from clouddesktop import __version__
 from clouddesktop.cli import (
-    access,
+    clouds,
     compute,
+    folders,
     identity,
     images,
     operations,
     quotas,
+    roles,
     serve,
     store,
 )
@@ -36,6 +38,16 @@ from clouddesktop.errors import CloudDesktopError, InternalError
 
 _FAILED = 1
 
+manager_app = typer.Typer(no_args_is_help=True)
+manager_app.add_typer(clouds.app, name="cloud", help="Clouds: what folders lie in.")
+manager_app.add_typer(folders.app, name="folder", help="Folders: what images lie in.")
+
+iam_app = typer.Typer(no_args_is_help=True)
+iam_app.add_typer(roles.app, name="role", help="Roles: what subjects may be given.")
+iam_app.add_typer(identity.account_app, name="service-account", help="Service accounts.")
+iam_app.add_typer(identity.key_app, name="key", help="Keys of service accounts.")
+iam_app.command("create-token")(identity.create_token)
+
 app = typer.Typer(
     name="clouddesktop",
     help="A self-hosted Cloud Desktop image service: run a server, and talk to one.",
@@ -46,11 +58,8 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
-app.add_typer(access.manager_app, name="resource-manager", help="Clouds, folders, and rights.")
-app.add_typer(access.iam_app, name="iam", help="Service accounts, keys, tokens and roles.")
-access.iam_app.add_typer(identity.account_app, name="service-account", help="Service accounts.")
-access.iam_app.add_typer(identity.key_app, name="key", help="Keys of service accounts.")
-access.iam_app.command("create-token")(identity.create_token)
+app.add_typer(manager_app, name="resource-manager", help="Clouds, folders, and rights.")
+app.add_typer(iam_app, name="iam", help="Service accounts, keys, tokens and roles.")
 app.add_typer(compute.app, name="compute", help="What desktop images are copied from.")
 app.add_typer(quotas.app, name="quota", help="Quotas: how much a cloud may have.")
 app.add_typer(store.app, name="store", help="The store: what it holds, and giving space back.")

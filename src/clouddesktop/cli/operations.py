@@ -6,14 +6,8 @@ from typing import Annotated
 
 import typer
 
-from clouddesktop.cli.options import (
-    AsyncOption,
-    EndpointOption,
-    Globals,
-    ProfileOption,
-    StyleOption,
-    TimeoutOption,
-)
+from clouddesktop.cli.options import AsyncOption, Globals, TimeoutOption
+from clouddesktop.cli.verbs import with_globals_of_server
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,66 +15,35 @@ OperationArgument = Annotated[str, typer.Argument(metavar="ID", help="The operat
 
 
 @app.command("get")
-def get(
-    context: typer.Context,
-    operation_id: OperationArgument,
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals_of_server
+def get(options: Globals, operation_id: OperationArgument) -> None:
     """Show an operation, and how far it is."""
     from clouddesktop.cli import operation_actions  # noqa: PLC0415  (grpc)
 
-    operation_actions.get(
-        context.ensure_object(Globals).overridden_by(
-            style=style, profile=profile, endpoint=endpoint
-        ),
-        operation_id,
-    )
+    operation_actions.get(options, operation_id)
 
 
 @app.command("cancel")
+@with_globals_of_server
 def cancel(
-    context: typer.Context,
+    options: Globals,
     operation_id: OperationArgument,
     *,
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Cancel an operation, and wait until it is rolled back; one that is done stays as it is."""
     from clouddesktop.cli import operation_actions  # noqa: PLC0415  (grpc)
 
-    operation_actions.cancel(
-        context.ensure_object(Globals).overridden_by(
-            style=style, profile=profile, endpoint=endpoint
-        ),
-        operation_id,
-        is_async=is_async,
-        timeout_seconds=timeout,
-    )
+    operation_actions.cancel(options, operation_id, is_async=is_async, timeout_seconds=timeout)
 
 
 @app.command("wait")
+@with_globals_of_server
 def wait(
-    context: typer.Context,
-    operation_id: OperationArgument,
-    *,
-    timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
+    options: Globals, operation_id: OperationArgument, *, timeout: TimeoutOption = None
 ) -> None:
     """Wait for the end of an operation; fails if the operation does."""
     from clouddesktop.cli import operation_actions  # noqa: PLC0415  (grpc)
 
-    operation_actions.wait(
-        context.ensure_object(Globals).overridden_by(
-            style=style, profile=profile, endpoint=endpoint
-        ),
-        operation_id,
-        timeout_seconds=timeout,
-    )
+    operation_actions.wait(options, operation_id, timeout_seconds=timeout)

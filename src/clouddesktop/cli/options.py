@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -77,9 +75,21 @@ TimeoutOption = Annotated[
     ),
 ]
 
+DescriptionOption = Annotated[str, typer.Option(help="A description.")]
+NewNameOption = Annotated[str | None, typer.Option(help="Its name from now on.")]
+NewDescriptionOption = Annotated[str | None, typer.Option(help="Its description from now on.")]
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE[,KEY=VALUE...]", help="Labels; all of them."),
+]
+RoleOption = Annotated[str, typer.Option(help="The role, such as vdi.viewer.")]
+SubjectOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TYPE:ID",
+        help="Who: serviceAccount:ID, federatedUser:ISSUER:SUBJECT, userAccount:ID, or"
+        " system:allAuthenticatedUsers.",
+    ),
 ]
 AsyncOption = Annotated[
     bool, typer.Option("--async", help="Print the operation, and don't wait for its end.")
@@ -124,31 +134,16 @@ def parse_labels(texts: list[str]) -> dict[str, str]:
     return labels
 
 
-_SHARED: dict[str, Any] = {
-    "style": StyleOption,
-    "profile": ProfileOption,
-    "folder_id": FolderOption,
-    "endpoint": EndpointOption,
-}
-
-
-def with_globals(verb: Callable[..., None]) -> Callable[..., None]:
-    """Make a verb of a function whose first parameter gets the options of the whole tool."""
-    hints = get_type_hints(verb, include_extras=True)
-    own = list(inspect.signature(verb).parameters.values())[1:]
-
-    def run(context: typer.Context, **values: Any) -> None:
-        shared = {name: values.pop(name) for name in _SHARED}
-        verb(context.ensure_object(Globals).overridden_by(**shared), **values)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
-    parameters += [each.replace(kind=keyword, annotation=hints[each.name]) for each in own]
-    parameters += [
-        inspect.Parameter(name, keyword, annotation=option, default=None)
-        for name, option in _SHARED.items()
-    ]
-    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
-    return run
+def parse_changes(
+    *, new_name: str | None, description: str | None, labels: list[str] | None
+) -> dict[str, Any]:
+    """Give the fields to change, by their names in the API; labels replace all that there are."""
+    fields = {
+        "name": new_name,
+        "description": description,
+        "labels": None if labels is None else parse_labels([each for each in labels if each]),
+    }
+    changes = {field: value for field, value in fields.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("Say what to change: --new-name, --description or --labels.")
+    return changes

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from clouddesktop.cli.options import Globals, with_globals
+from clouddesktop.cli.options import Globals
+from clouddesktop.cli.verbs import with_globals
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -7,13 +7,8 @@ from typing import Annotated
 import typer
 
 from clouddesktop.cli import rebuild_index
-from clouddesktop.cli.options import (
-    EndpointOption,
-    Globals,
-    ProfileOption,
-    StyleOption,
-    TimeoutOption,
-)
+from clouddesktop.cli.options import Globals, TimeoutOption
+from clouddesktop.cli.verbs import with_globals_of_server
 
 app = typer.Typer(no_args_is_help=True)
 app.command("rebuild-index", help=rebuild_index.HELP)(rebuild_index.rebuild_index)
@@ -21,28 +16,32 @@ app.command("rebuild-index", help=rebuild_index.HELP)(rebuild_index.rebuild_inde
 _DAY_SECONDS = 86400
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+RateOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BYTES",
+        min=0,
+        help="Bytes to read a second at most, instead of the server's setting; 0: no bound.",
+    ),
+]
 AsyncOption = Annotated[
     bool, typer.Option("--async", help="Print the run, and don't wait for its end.")
 ]
 
 
 @app.command("stats")
-def stats(
-    context: typer.Context,
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals_of_server
+def stats(options: Globals) -> None:
     """Show what the store holds, and each image's share of it."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
-    store_actions.stats(_globals(context, style=style, profile=profile, endpoint=endpoint))
+    store_actions.stats(options)
 
 
 @app.command("gc")
+@with_globals_of_server
 def gc(
-    context: typer.Context,
+    options: Globals,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing: list what would go, and why.")
@@ -56,15 +55,12 @@ def gc(
     ] = False,
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Give back what no image needs. Nothing stops meanwhile."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
     store_actions.start(
-        _globals(context, style=style, profile=profile, endpoint=endpoint),
+        options,
         "gc",
         {"dry_run": dry_run or None, "keep_unknown": keep_unknown or None},
         is_async=is_async,
@@ -73,8 +69,9 @@ def gc(
 
 
 @app.command("scrub")
+@with_globals_of_server
 def scrub(
-    context: typer.Context,
+    options: Globals,
     *,
     verify_older_than: Annotated[
         float | None,
@@ -84,28 +81,18 @@ def scrub(
             help="Pass over what was found right in these last days. Default: read everything.",
         ),
     ] = None,
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BYTES",
-            min=0,
-            help="Bytes to read a second at most, instead of the server's setting; 0: no bound.",
-        ),
-    ] = None,
+    rate: RateOption = None,
     no_repair: Annotated[
         bool, typer.Option("--no-repair", help="Find and quarantine damage, and repair nothing.")
     ] = False,
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Read and verify everything, and repair what is damaged; fails if an image stays damaged."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
     store_actions.start(
-        _globals(context, style=style, profile=profile, endpoint=endpoint),
+        options,
         "scrub",
         {
             "max_age_seconds": None
@@ -120,28 +107,19 @@ def scrub(
 
 
 @app.command("rekey")
+@with_globals_of_server
 def rekey(
-    context: typer.Context,
+    options: Globals,
     *,
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BYTES",
-            min=0,
-            help="Bytes to read a second at most, instead of the server's setting; 0: no bound.",
-        ),
-    ] = None,
+    rate: RateOption = None,
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """Write anew what is not encrypted by the key in use, so that other keys can be dropped."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
     store_actions.start(
-        _globals(context, style=style, profile=profile, endpoint=endpoint),
+        options,
         "scrub",
         {"bytes_per_second": rate, "rekey": True},
         is_async=is_async,
@@ -150,64 +128,31 @@ def rekey(
 
 
 @app.command("runs")
+@with_globals_of_server
 def runs(
-    context: typer.Context,
+    options: Globals,
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show at most.")] = 20,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
 ) -> None:
     """List the latest runs: collections and scrubs, the newest first."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
-    store_actions.list_runs(
-        _globals(context, style=style, profile=profile, endpoint=endpoint), limit=limit
-    )
+    store_actions.list_runs(options, limit=limit)
 
 
 @app.command("wait")
-def wait(
-    context: typer.Context,
-    run_id: RunArgument,
-    *,
-    timeout: TimeoutOption = None,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals_of_server
+def wait(options: Globals, run_id: RunArgument, *, timeout: TimeoutOption = None) -> None:
     """Wait for the end of a run, and show what it came to; fails if the run does."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
-    store_actions.wait(
-        _globals(context, style=style, profile=profile, endpoint=endpoint),
-        run_id,
-        timeout_seconds=timeout,
-    )
+    store_actions.wait(options, run_id, timeout_seconds=timeout)
 
 
 @app.command("stop")
-def stop(
-    context: typer.Context,
-    run_id: RunArgument,
-    *,
-    style: StyleOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-) -> None:
+@with_globals_of_server
+def stop(options: Globals, run_id: RunArgument) -> None:
     """End a run before its work is done; what it has done stays."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
-    store_actions.stop(_globals(context, style=style, profile=profile, endpoint=endpoint), run_id)
-
-
-def _globals(
-    context: typer.Context,
-    *,
-    style: StyleOption,
-    profile: ProfileOption,
-    endpoint: EndpointOption,
-) -> Globals:
-    return context.ensure_object(Globals).overridden_by(
-        style=style, profile=profile, endpoint=endpoint
-    )
+    store_actions.stop(options, run_id)
