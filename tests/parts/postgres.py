@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from parts.waiting import wait_for
 
@@ -33,23 +35,39 @@ class Postgres:
     folder: Path
     programs: Path
     process: subprocess.Popen[bytes] | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
 
     @property
     def url(self) -> str:
-        """Its database `postgres`, as SQLAlchemy has it."""
-        return f"postgresql+psycopg://{self.user}@/postgres?host={self.folder}"
+        """Its database `postgres`."""
+        return f"postgresql://{self.user}@/postgres?host={self.folder}"
 
     @property
     def user(self) -> str:
         return _UNPRIVILEGED
 
+    def make_database(self) -> str:
+        """Make a new database, and give its URL as users write it."""
+        name = f"test_{next(self._numbers)}"
+        with self.connect(autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return f"postgresql://{self.user}@/{name}?host={self.folder}"
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """Connect to the database `postgres`."""
+        return psycopg.connect(host=str(self.folder), user=self.user, dbname="postgres", **options)
+
     def start(self) -> None:
+        """Start it for the first time."""
         if os.geteuid() == 0:
             shutil.chown(self.folder, _UNPRIVILEGED)
-        data = self.folder / "data"
         subprocess.run(
             [
-                *(self.programs / "initdb", "--pgdata", data, "--username", self.user),
+                *(self.programs / "initdb", "--pgdata", self._data, "--username", self.user),
                 *("--auth", "trust", "--encoding", "UTF8", "--no-sync"),
                 *("--locale-provider", "icu", "--icu-locale", "en-US", "--locale", "C.UTF-8"),
             ],
@@ -57,15 +75,19 @@ class Postgres:
             capture_output=True,
             **self._as_user(),
         )
+        self.resume()
+
+    def resume(self) -> None:
+        """Start it on the data that it has, and wait until it answers."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
             "fsync": "off",  # its data goes with it
         }
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(self.programs / "postgres", "-D", data),
+                    *(self.programs / "postgres", "-D", self._data),
                     *(
                         part
                         for name, value in settings.items()
@@ -78,11 +100,16 @@ class Postgres:
             )
         wait_for(self._is_ready, "PostgreSQL answers", timeout_seconds=_READY_SECONDS)
 
-    def stop(self) -> None:
-        """End it by its pid, at once; its data goes, too."""
+    def crash(self) -> None:
+        """End it by its pid, at once, as a power cut would but for what the kernel has."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(_STOP_SECONDS)
+            self.process = None
+
+    def stop(self) -> None:
+        """End it; its data goes, too."""
+        self.crash()
         shutil.rmtree(self.folder)
 
     def _as_user(self) -> dict[str, Any]:
@@ -96,7 +123,7 @@ class Postgres:
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "log").read_text()[-4000:]
         try:
-            psycopg.connect(host=str(self.folder), user=self.user, dbname="postgres").close()
+            self.connect().close()
         except psycopg.OperationalError:
             return False
         return True

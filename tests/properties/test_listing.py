@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cmp_to_key
-from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 import sqlalchemy as sa
@@ -42,51 +40,18 @@ keys = st.builds(SortKey, field=st.sampled_from(SortField), is_descending=st.boo
 orders = st.lists(keys, max_size=3, unique_by=lambda each: each.field)
 
 
-class Catalogue(Protocol):
-    """Runs queries, each in a transaction of its own."""
-
-    def run(self, query: Any, *args: Any, **kwargs: Any) -> Any: ...
-
-
-class _Sqlite:
-    def __init__(self, folder: Path) -> None:
-        self._database = Database(f"sqlite:///{folder / 'catalogue.db'}")
-        self._database.migrate()
-
-    def run(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._database.write(query, *args, **kwargs)
-
-    def close(self) -> None:
-        self._database.close()
-
-
-class _Postgresql:
-    def __init__(self, server: Postgres) -> None:
-        self._engine = sa.create_engine(server.url)
-        tables.metadata.create_all(self._engine)
-        self.run(add_cloud, Cloud(id="", name="", created_at=NOW))
-        self.run(add_folder, Folder(id=SYSTEM_FOLDER_ID, cloud_id="", name="", created_at=NOW))
-
-    def run(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._engine.begin() as connection:
-            return query(connection, *args, **kwargs)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def catalogue(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Catalogue]:
-    opened: _Sqlite | _Postgresql
+) -> Iterator[Database]:
     if request.param == "sqlite":
-        opened = _Sqlite(tmp_path_factory.mktemp("catalogue"))
+        opened = Database(f"sqlite:///{tmp_path_factory.mktemp('catalogue') / 'catalogue.db'}")
     else:
-        opened = _Postgresql(request.getfixturevalue("postgres"))
-    opened.run(add_cloud, Cloud(id="b1ccloud", name="cloud", created_at=NOW))
+        opened = Database(request.getfixturevalue("postgres").make_database())
+    opened.migrate()
+    opened.write(add_cloud, Cloud(id="b1ccloud", name="cloud", created_at=NOW))
     for each in (FOLDER, OTHER_FOLDER):
-        opened.run(add_folder, Folder(id=each, cloud_id="b1ccloud", name=each, created_at=NOW))
+        opened.write(add_folder, Folder(id=each, cloud_id="b1ccloud", name=each, created_at=NOW))
     yield opened
     opened.close()
 
@@ -98,7 +63,7 @@ class Reading:
     `steady` are the images that were there at the start, and have not moved in the order since.
     """
 
-    catalogue: Catalogue
+    catalogue: Database
     order: Sequence[SortKey]
     conditions: Sequence[NameCondition]
     images: dict[str, Image] = field(default_factory=dict)
@@ -109,20 +74,20 @@ class Reading:
 
     def make(self, image: Image) -> None:
         try:
-            self.catalogue.run(add_image, image)
+            self.catalogue.write(add_image, image)
         except AlreadyExistsError:
             return
         self.images[image.id] = image
 
     def delete(self, image_id: str) -> None:
-        self.catalogue.run(delete_image, image_id)
+        self.catalogue.write(delete_image, image_id)
         del self.images[image_id]
         self.steady.pop(image_id, None)
 
     def rename(self, image_id: str, name: str) -> None:
         """Rename an image; where names count, it moves."""
         try:
-            image = self.catalogue.run(update_image, image_id, ImageChanges(name=name))
+            image = self.catalogue.write(update_image, image_id, ImageChanges(name=name))
         except AlreadyExistsError:
             return
         self.images[image_id] = image
@@ -144,7 +109,7 @@ class Reading:
 
     def read_page(self, after: Position | None, *, page_size: int) -> Position | None:
         """Read a page as the API does, and give the position for the next one."""
-        found: list[Image] = self.catalogue.run(
+        found: list[Image] = self.catalogue.write(
             list_images,
             folder_id=FOLDER,
             page_size=page_size + 1,
@@ -253,13 +218,13 @@ def forget_all(connection: sa.Connection) -> None:
     ),
 )
 def test_pages_are_whole_while_images_come_and_go(
-    catalogue: Catalogue,
+    catalogue: Database,
     data: st.DataObject,
     order: list[SortKey],
     conditions: list[NameCondition],
 ) -> None:
     """Whatever the order, the filter and the sizes of pages; system images are among them."""
-    catalogue.run(forget_all)
+    catalogue.write(forget_all)
     reading = Reading(catalogue=catalogue, order=order, conditions=conditions)
     for _ in range(data.draw(st.integers(0, 12))):
         reading.make(a_new_image(data, reading.numbers))
@@ -289,9 +254,9 @@ def test_pages_are_whole_while_images_come_and_go(
     ],
     ids=str,
 )
-def test_every_letter_has_its_place(catalogue: Catalogue, order: list[SortKey]) -> None:
+def test_every_letter_has_its_place(catalogue: Database, order: list[SortKey]) -> None:
     """The same on both databases: that of its number, in a page or over many."""
-    catalogue.run(forget_all)
+    catalogue.write(forget_all)
     numbers = itertools.count()
     made = [
         replace(
@@ -308,7 +273,7 @@ def test_every_letter_has_its_place(catalogue: Catalogue, order: list[SortKey]) 
         )
     ]
     for image in made:
-        catalogue.run(add_image, image)
+        catalogue.write(add_image, image)
     for page_size in (1, 7, 1000):
         reading = Reading(catalogue=catalogue, order=order, conditions=[])
         after = reading.read_page(None, page_size=page_size)
@@ -319,7 +284,7 @@ def test_every_letter_has_its_place(catalogue: Catalogue, order: list[SortKey]) 
 
 def test_postgresql_would_sort_otherwise(postgres: Postgres) -> None:
     """Without a word about it, its database sorts as English does."""
-    engine = sa.create_engine(postgres.url)
+    engine = sa.create_engine(Database(postgres.url).url)
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT 'a' < 'Z'"))
         assert connection.scalar(sa.text("SELECT 'Z' < 'a' COLLATE \"C\""))

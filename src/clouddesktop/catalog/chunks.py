@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.tables import (
     chunks,
@@ -101,7 +101,7 @@ def add_pack(
         .returning(packs.c.number)
     ).scalar_one()
     connection.execute(
-        sqlite.insert(chunks).on_conflict_do_nothing(),
+        postgresql.insert(chunks).on_conflict_do_nothing(),
         [
             {
                 "digest": entry.digest,
@@ -134,7 +134,7 @@ def heal(connection: sa.Connection, number: int) -> int:
             manifests.c.damage.is_not(None)
         )
         connection.execute(
-            sqlite.insert(manifest_packs)
+            postgresql.insert(manifest_packs)
             .from_select(["manifest", "pack"], damaged)
             .on_conflict_do_nothing()
         )

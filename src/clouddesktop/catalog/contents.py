@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.tables import known_contents, manifests
 from clouddesktop.ids import Digest, to_digest
@@ -77,7 +77,7 @@ def remember_content(
     `checksum` is what the file was found to have, if that was looked at.
     """
     verified = None if checksum is None else checksum.to_text()
-    statement = sqlite.insert(known_contents).values(
+    statement = postgresql.insert(known_contents).values(
         source=compute_image.source,
         location=compute_image.location,
         fingerprint=fingerprint,

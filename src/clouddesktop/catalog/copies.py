@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog import chunks as chunk_index
 from clouddesktop.catalog.contents import remember_content
@@ -383,7 +383,7 @@ def rely_on(
     """Note in `operation_packs` or `manifest_packs` which packs somebody needs."""
     if numbers:
         connection.execute(
-            sqlite.insert(table).on_conflict_do_nothing(),
+            postgresql.insert(table).on_conflict_do_nothing(),
             [{column: owner, "pack": number} for number in numbers],
         )
 

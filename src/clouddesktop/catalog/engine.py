@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from clouddesktop.catalog.backend import Backend
 from clouddesktop.catalog.group_commit import GroupWriter
-from clouddesktop.errors import (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    ResourceExhaustedError,
-    UnavailableError,
-    UnimplementedError,
-)
+from clouddesktop.catalog.postgres import Postgres
+from clouddesktop.catalog.sqlite import Sqlite
+from clouddesktop.errors import FailedPreconditionError, InvalidArgumentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,22 +25,7 @@ R = TypeVar("R")
 Query = Callable[Concatenate[sa.Connection, P], R]
 """A function that takes the transaction's connection first."""
 
-_BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another, as DBOS waits on the same file."""
-
 _MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-class DatabaseFullError(ResourceExhaustedError):
-    """The file system under the database has no room left; the transaction was rolled back."""
-
-    reason = "DATABASE_FULL"
-
-
-class DatabaseUnusableError(FailedPreconditionError):
-    """The file is no database, is damaged, or may not be written."""
-
-    reason = "DATABASE_UNUSABLE"
 
 
 class DatabaseTooNewError(FailedPreconditionError):
@@ -62,31 +44,50 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        """Open the database at `sqlite:///PATH`; the file is made when it is missing."""
-        self.url = _checked(url)
-        self._engine = sa.create_engine(self.url, pool_size=8, max_overflow=32)
-        sa.event.listen(self._engine, "connect", _prepare_connection)
+        """Open the database at `sqlite:///PATH`, made when it is missing, or `postgresql://…`.
+
+        Raises:
+            InvalidArgumentError: the URL is neither.
+        """
+        self._backend = _backend_of(url)
+        self.url = self._backend.url
+        self.shown_url = self._backend.shown_url
+        self._engine = self._backend.make_engine()
         # Connections for reading: the pool's way out and in takes as long as a short query.
         self._idle: list[sa.Connection] = []
-        self._writer = GroupWriter(self._engine)
+        self._writer = GroupWriter(self._engine, self._backend)
 
     def read(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one query on a snapshot."""
-        with _translated():
+        with self._backend.translated():
             try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._engine.connect()
-            connection.exec_driver_sql("BEGIN")
-            try:
-                return query(connection, *args, **kwargs)
-            finally:
-                connection.rollback()
-                self._idle.append(connection)
+                return self._read(query, *args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            # The database was away since the connection was made; now it may be back.
+            self._close_idle()
+            return self._read(query, *args, **kwargs)
+
+    def _read(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+            self._backend.prepare_reading(connection)
+        try:
+            self._backend.begin_read(connection)
+            result = query(connection, *args, **kwargs)
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return result
 
     def write(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one query and commit, with others that wait; durable when this returns."""
-        with _translated():
+        with self._backend.translated():
             result: R = self._writer.submit(lambda each: query(each, *args, **kwargs)).result()
             return result
 
@@ -103,7 +104,7 @@ class Database:
 
     async def awrite(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do as `write`; a cancelled caller may find the write done."""
-        with _translated():
+        with self._backend.translated():
             future = self._writer.submit(lambda each: query(each, *args, **kwargs))
             result: R = await asyncio.wrap_future(future)
             return result
@@ -116,77 +117,36 @@ class Database:
         """
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
-        with _translated(), self._engine.connect() as connection:
+        with self._backend.translated(), self._engine.connect() as connection:
             config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise DatabaseTooNewError(
-                    f"The database {self.url} was written by a later version: {error}.",
-                    remedy="Run that version, or restore a backup made by this one.",
-                ) from error
-            connection.commit()
+            with self._backend.migrating(connection):
+                try:
+                    command.upgrade(config, "head")
+                except CommandError as error:
+                    raise DatabaseTooNewError(
+                        f"The database {self.shown_url} was written by a later version: {error}.",
+                        remedy="Run that version, or restore a backup made by this one.",
+                    ) from error
+                connection.commit()
 
     def close(self) -> None:
         """Finish the writes that wait, and let go of every connection; may be called twice."""
         self._writer.close()
-        while self._idle:
-            self._idle.pop().close()
+        self._close_idle()
         self._engine.dispose()
 
-
-def _checked(url: str) -> str:
-    if url.startswith(("postgresql:", "postgresql+")):
-        raise UnimplementedError(
-            "PostgreSQL is not served yet.",
-            remedy="Use --database sqlite:///PATH, or leave it out.",
-        )
-    if not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///"):
-        raise InvalidArgumentError(
-            "The database setting is neither sqlite:///PATH nor postgresql://….",
-            remedy="Use --database sqlite:///PATH, or leave it out.",
-        )
-    return url
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
-def _prepare_connection(connection: Any, _record: Any) -> None:
-    # sqlite3 begins transactions only at the first write, too late for our reads: we begin them.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",  # what an API call reports as done survives a power cut
-        "foreign_keys=ON",
-        "cache_size=-32768",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        text = str(error.orig)
-        if "locked" in text or "busy" in text:
-            raise UnavailableError(
-                "The database is busy.", remedy="Try again.", retry_after_seconds=1
-            ) from error
-        if "unable to open" in text or "readonly" in text or "read-only" in text:
-            raise DatabaseUnusableError(
-                f"The database cannot be used: {text}.",
-                remedy="Let the server's user read and write the file and its folder.",
-            ) from error
-        if "full" in text:
-            raise DatabaseFullError(
-                "The database's disk is full.", remedy="Free some space and try again."
-            ) from error
-        raise
-    except sa.exc.DatabaseError as error:
-        text = str(error.orig)
-        if "not a database" in text or "malformed" in text:
-            raise DatabaseUnusableError(
-                f"The database cannot be used: {text}.",
-                remedy="Put the right file in its place, or restore a backup of it.",
-            ) from error
-        raise
+def _backend_of(url: str) -> Backend:
+    if url.startswith(("postgresql:", "postgresql+psycopg:")):
+        return Postgres(url)
+    if url.startswith("sqlite:///") and url != "sqlite:///":
+        return Sqlite(url)
+    raise InvalidArgumentError(
+        "The database setting is neither sqlite:///PATH nor postgresql://….",
+        remedy="Use --database sqlite:///PATH, or leave it out.",
+    )

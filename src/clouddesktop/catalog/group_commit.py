@@ -1,6 +1,6 @@
 """Group commit: writes that wait at the same time share one transaction, and one sync of the disk.
 
-    BEGIN IMMEDIATE | SAVEPOINT, query, RELEASE | SAVEPOINT, query, RELEASE | ... | COMMIT, synced
+    the write lock  | SAVEPOINT, query, RELEASE | SAVEPOINT, query, RELEASE | ... | COMMIT, synced
                                                                                      then all return
 
 A query that raises is undone to its own savepoint: its caller alone hears of it, and the others
@@ -18,6 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.backend import Backend
+
 _MOST_IN_GROUP = 64
 """Bounds how long the first of a group waits for the last, and others for the write lock."""
 
@@ -25,8 +27,9 @@ _MOST_IN_GROUP = 64
 class GroupWriter:
     """Runs writes in a thread of its own, which starts with the first one."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, backend: Backend) -> None:
         self._engine = engine
+        self._backend = backend
         self._waiting: SimpleQueue[_Write | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -63,11 +66,11 @@ class GroupWriter:
         group = [first]
         try:
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                first.run(connection)
+                self._backend.begin_write(connection)
+                first.run(connection, self._backend)
                 for write in self._take_others():
                     group.append(write)
-                    write.run(connection)
+                    write.run(connection, self._backend)
                 connection.commit()
         except BaseException as error:  # noqa: BLE001  (each caller raises it)
             for write in group:
@@ -102,19 +105,19 @@ class _Write:
         """Tell whether it is still to be run; from then on its future cannot be cancelled."""
         return self.future.set_running_or_notify_cancel()
 
-    def run(self, connection: sa.Connection) -> None:
+    def run(self, connection: sa.Connection, backend: Backend) -> None:
         """Run in a savepoint. What the query raises goes to its caller, at once.
 
         Raises:
-            BaseException: what the query raised, when SQLite undid the whole transaction by it, as
-                it does when the disk is full.
+            BaseException: what the query raised, when the whole transaction was undone by it, as
+                SQLite does when the disk is full, or when the connection is lost.
         """
         connection.exec_driver_sql("SAVEPOINT query")
         try:
             self._result = self._context.run(self._query, connection)
         except BaseException as error:
             self.future.set_exception(error)
-            if not _is_in_transaction(connection):
+            if not backend.is_in_transaction(connection):
                 raise
             connection.exec_driver_sql("ROLLBACK TO query")
         connection.exec_driver_sql("RELEASE query")
@@ -126,9 +129,3 @@ class _Write:
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-def _is_in_transaction(connection: sa.Connection) -> bool:
-    driver: Any = connection.connection.driver_connection
-    in_transaction: bool = driver.in_transaction
-    return in_transaction

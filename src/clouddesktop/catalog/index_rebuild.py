@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.chunks import find_known, to_entry
 from clouddesktop.catalog.tables import (
@@ -43,9 +43,9 @@ class Content(NamedTuple):
 
 def set_aside(connection: sa.Connection) -> None:
     """Empty the chunk index; what was in it can be read by `former_entries` until the end."""
-    connection.execute(sa.text("DROP TABLE IF EXISTS temp.former_chunks"))
+    connection.execute(sa.text("DROP TABLE IF EXISTS former_chunks"))
     connection.execute(sa.text("CREATE TEMPORARY TABLE former_chunks AS SELECT * FROM chunks"))
-    connection.execute(sa.text("CREATE INDEX temp.former_packs ON former_chunks (pack)"))
+    connection.execute(sa.text("CREATE INDEX former_packs ON former_chunks (pack)"))
     connection.execute(sa.delete(chunks))
     connection.execute(sa.delete(operation_packs))
 
@@ -72,7 +72,7 @@ def add_table(
     """Index a pack of the store; chunks that are quarantined at this very place stay so."""
     owner = pack_id.partition("/")[0]
     number: int = connection.execute(
-        sqlite.insert(packs)
+        postgresql.insert(packs)
         .values(id=pack_id, operation_id=owner, size=size, dirty=True, damage=damage)
         .on_conflict_do_update(
             index_elements=["id"], set_={"size": size, "dirty": True, "damage": damage}
@@ -97,7 +97,7 @@ def add_table(
         if entry.digest not in quarantined
     ]
     if rows:
-        connection.execute(sqlite.insert(chunks).on_conflict_do_nothing(), rows)
+        connection.execute(postgresql.insert(chunks).on_conflict_do_nothing(), rows)
 
 
 def forget_lost_packs(connection: sa.Connection, stored: set[PackId]) -> list[PackId]:
@@ -183,7 +183,7 @@ def rely_on_for_copy(
     numbers = set(find_known(connection, digests).values())
     if numbers:
         connection.execute(
-            sqlite.insert(operation_packs).on_conflict_do_nothing(),
+            postgresql.insert(operation_packs).on_conflict_do_nothing(),
             [{"operation_id": operation_id, "pack": number} for number in numbers],
         )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.chunks import find_known
 from clouddesktop.catalog.scrubbing import ScrubPack, place_chunks, place_of
@@ -62,7 +62,7 @@ def settle_content(
     numbers = set(find_known(connection, digests).values())
     if numbers:
         connection.execute(
-            sqlite.insert(manifest_packs).on_conflict_do_nothing(),
+            postgresql.insert(manifest_packs).on_conflict_do_nothing(),
             [{"manifest": manifest, "pack": number} for number in numbers],
         )
     values: dict[str, Any] = {"damage": damage}
@@ -135,7 +135,9 @@ def evacuate(
         for table, owner in ((manifest_packs, "manifest"), (operation_packs, "operation_id")):
             users = sa.select(table.c[owner], sa.literal(new)).where(table.c.pack == old.number)
             connection.execute(
-                sqlite.insert(table).from_select([owner, "pack"], users).on_conflict_do_nothing()
+                postgresql.insert(table)
+                .from_select([owner, "pack"], users)
+                .on_conflict_do_nothing()
             )
     for table in (manifest_packs, operation_packs):
         connection.execute(sa.delete(table).where(table.c.pack == old.number))

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.chunks import heal, to_entry
 from clouddesktop.catalog.tables import (
@@ -175,7 +175,7 @@ def quarantine(
     """Note a damaged chunk; one that is in quarantine already stays as it is."""
     entry = damage.entry
     connection.execute(
-        sqlite.insert(damaged_chunks)
+        postgresql.insert(damaged_chunks)
         .values(
             digest=entry.digest,
             pack=pack_id,
@@ -213,7 +213,7 @@ def place_chunks(connection: sa.Connection, number: int, entries: Sequence[PackE
     wanted = find_quarantined(connection, list(places))
     if wanted:
         connection.execute(
-            sqlite.insert(chunks).on_conflict_do_nothing(),
+            postgresql.insert(chunks).on_conflict_do_nothing(),
             [{"digest": each, "pack": number, **place_of(places[each])} for each in wanted],
         )
     return heal(connection, number) if wanted else 0

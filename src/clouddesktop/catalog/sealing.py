@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.copies import CopyRun, rely_on, update_run
 from clouddesktop.catalog.tables import manifest_packs, manifests, operation_packs
@@ -31,7 +31,7 @@ def record_manifest(
     """
     update_run(connection, run, phase=str(Phase.PUBLISHING), manifest=manifest)
     connection.execute(
-        sqlite.insert(manifests)
+        postgresql.insert(manifests)
         .values(
             digest=manifest,
             writer=writer,

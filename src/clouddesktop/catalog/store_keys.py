@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from clouddesktop.catalog.tables import store_keys
 
@@ -19,7 +19,7 @@ def list_keys(connection: sa.Connection) -> dict[str, bytes]:
 def remember_key(connection: sa.Connection, key_id: str, check: bytes) -> None:
     """Note a key before anything is encrypted by it; may be repeated."""
     connection.execute(
-        sqlite.insert(store_keys)
+        postgresql.insert(store_keys)
         .values(id=key_id, key_check=check, first_used_at=datetime.now(tz=UTC))
         .on_conflict_do_nothing()
     )

@@ -25,9 +25,9 @@ metadata = sa.MetaData(
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware instant, kept as UTC: SQLite would drop the zone."""
+    """An aware instant, kept as UTC without its zone: SQLite would drop it."""
 
-    impl = sa.DateTime(timezone=True)
+    impl = sa.DateTime()
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002  (SQLAlchemy's signature)

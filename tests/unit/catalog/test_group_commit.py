@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from clouddesktop.catalog.engine import Database, DatabaseFullError
+from clouddesktop.catalog.backend import DatabaseFullError
+from clouddesktop.catalog.engine import Database
 from clouddesktop.errors import NotFoundError
 from parts.waiting import wait_for
 

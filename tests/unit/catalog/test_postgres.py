@@ -1,0 +1,207 @@
+"""The catalogue's database when it is PostgreSQL: shared, restarted, cut off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
+from clouddesktop.catalog.engine import Database, DatabaseTooNewError
+from clouddesktop.catalog.installation import set_fact, settle_fact
+from clouddesktop.catalog.tables import installation
+from clouddesktop.errors import InvalidArgumentError
+from parts.postgres import Postgres
+from parts.waiting import wait_for
+
+WAIT_SECONDS = 60
+SERVERS = 4
+WRITES = 25
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    return postgres.make_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = Database(url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+def add_one(connection: sa.Connection) -> None:
+    set_fact(connection, "count", str(int(settle_fact(connection, "count", "0")) + 1))
+
+
+def count(connection: sa.Connection) -> int:
+    query = sa.select(installation.c.value).where(installation.c.name == "count")
+    return int(connection.scalar(query) or 0)
+
+
+def test_servers_that_start_together_make_the_tables_once(url: str) -> None:
+    """All of them come up, on the same tables."""
+    opened = [Database(url) for _ in range(SERVERS)]
+    together = threading.Barrier(SERVERS)
+
+    def migrate(database: Database) -> None:
+        together.wait(WAIT_SECONDS)
+        database.migrate()
+        database.write(add_one)
+
+    with ThreadPoolExecutor(SERVERS) as threads:
+        list(threads.map(migrate, opened))
+    assert opened[0].read(count) == SERVERS
+    for each in opened:
+        each.close()
+
+
+def test_a_later_versions_tables_are_refused(database: Database) -> None:
+    """The sentence says which program to run; nothing is changed."""
+    database.write(
+        lambda each: each.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    )
+    with pytest.raises(DatabaseTooNewError, match="later version"):
+        database.migrate()
+
+
+def test_texts_and_instants_are_kept_as_sqlite_keeps_them(database: Database) -> None:
+    """Neither the database's language nor a session's time zone counts anywhere."""
+    columns = database.read(
+        lambda each: each.exec_driver_sql(
+            "SELECT table_name, column_name, data_type, collation_name"
+            " FROM information_schema.columns WHERE table_schema = 'public'"
+            " AND table_name <> 'alembic_version'"
+        ).all()
+    )
+    texts = [each for each in columns if each.data_type in ("text", "character varying")]
+    assert len(texts) > 50
+    assert [each for each in texts if each.collation_name != "C"] == []
+    assert [each for each in columns if "with time zone" in each.data_type] == []
+
+
+def test_writers_of_all_processes_take_turns(url: str) -> None:
+    """What a write reads is still true when it commits: no sum is lost."""
+    opened = [Database(url) for _ in range(SERVERS)]
+    opened[0].migrate()
+    with ThreadPoolExecutor(SERVERS * 4) as threads:
+        for each in [threads.submit(every.write, add_one) for every in opened * WRITES]:
+            each.result(WAIT_SECONDS)
+    assert opened[0].read(count) == SERVERS * WRITES
+    for every in opened:
+        every.close()
+
+
+def test_a_restart_of_the_server_costs_an_idle_program_nothing(
+    postgres: Postgres, database: Database
+) -> None:
+    """Connections that are dead are made anew for the next read and the next write."""
+    database.write(add_one)
+    assert database.read(count) == 1
+    postgres.crash()
+    postgres.resume()
+    assert database.read(count) == 1
+    postgres.crash()
+    postgres.resume()
+    database.write(add_one)
+    assert database.read(count) == 2
+
+
+def test_without_a_server_it_is_unavailable_for_now(postgres: Postgres, database: Database) -> None:
+    """The error says that the call may be repeated, and it can be once the server is back."""
+    database.write(add_one)
+    postgres.crash()
+    try:
+        for call in (database.read, database.write):
+            with pytest.raises(DatabaseUnavailableError) as caught:
+                call(count)
+            assert caught.value.retry_after_seconds
+    finally:
+        postgres.resume()
+    assert database.read(count) == 1
+
+
+def test_a_write_that_loses_its_connection_leaves_no_trace(
+    postgres: Postgres, database: Database
+) -> None:
+    """Its caller hears that it may not have been done."""
+
+    def cut(connection: sa.Connection) -> None:
+        add_one(connection)
+        _end_sessions(postgres, database)
+        add_one(connection)
+
+    with pytest.raises(DatabaseUnavailableError):
+        database.write(cut)
+    assert database.read(count) == 0
+
+
+def test_a_writer_that_pauses_loses_its_turn(database: Database, url: str) -> None:
+    """The others wait for seconds, not for as long as it pauses; it cannot commit any more."""
+    goes_on, is_inside = threading.Event(), threading.Event()
+    other = Database(url)
+
+    def pause(connection: sa.Connection) -> None:
+        add_one(connection)
+        is_inside.set()
+        assert goes_on.wait(WAIT_SECONDS)
+
+    with ThreadPoolExecutor(1) as threads:
+        paused = threads.submit(database.write, pause)
+        assert is_inside.wait(WAIT_SECONDS)
+        other.write(add_one)
+        goes_on.set()
+        with pytest.raises(DatabaseUnavailableError):
+            paused.result(WAIT_SECONDS)
+    assert other.read(count) == 1
+    other.close()
+
+
+@pytest.mark.parametrize("wrong", ["//somebody@/postgres", "//nobody@/missing"])
+def test_what_is_not_there_is_named(postgres: Postgres, wrong: str) -> None:
+    """It does not pass by itself, so it is not called unavailable."""
+    with pytest.raises(DatabaseUnusableError, match="does not exist"):
+        Database(f"postgresql:{wrong}?host={postgres.folder}").migrate()
+
+
+def test_a_text_that_the_database_cannot_keep_is_refused(database: Database) -> None:
+    """It is the caller's to mend, and other writes go on."""
+    with pytest.raises(InvalidArgumentError, match=r"U\+0000"):
+        database.write(set_fact, "name", "a\0b")
+    database.write(add_one)
+
+
+def test_a_password_is_not_shown() -> None:
+    """Errors and logs have the URL without it."""
+    database = Database("postgresql://user:secret@localhost:1/name")
+    assert database.shown_url == "postgresql://user:***@localhost:1/name"
+
+
+@pytest.mark.parametrize("url", ["postgresql://", "postgresql://host:port/name", "mysql://h/n"])
+def test_what_is_no_url_of_a_database_is_refused(url: str) -> None:
+    """At once, with how it should look."""
+    with pytest.raises(InvalidArgumentError, match="database"):
+        Database(url)
+
+
+def _end_sessions(postgres: Postgres, database: Database) -> None:
+    name = sa.make_url(database.url).database
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        wait_for(lambda: _count_sessions(connection, name) == 0, "the sessions have ended")
+
+
+def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None) -> int:
+    found = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (name,)
+    ).fetchone()
+    assert found is not None
+    return found[0]
