@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     grpc: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC API; port 0: any.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT of HTTPS; port 0: any.")
     plaintext: bool = Field(default=False, description="No TLS; for loopback addresses only.")
-    database: str | None = Field(None, description="sqlite:///PATH; default in the data folder.")
+    database: str | None = Field(
+        None, description="sqlite:///PATH or postgresql://…; default in the data folder."
+    )
     store: str | None = Field(None, description="file:///PATH; default in the data folder.")
     source: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="NAME=URL of each place where compute images lie."
@@ -71,7 +73,15 @@ class Settings(BaseSettings):
     spool_size: int | None = Field(
         None, ge=0, description="Bytes for unpacking files; default: what is free, less 1 GiB."
     )
-    workers: int = Field(2, ge=1, le=64, description="Copies that run at a time in this process.")
+    workers: int = Field(
+        2, ge=0, le=64, description="Copies that run at a time here; 0: elsewhere, on PostgreSQL."
+    )
+    worker_lease: float = Field(
+        15.0, ge=1, description="Seconds without a sign of life before a worker counts as dead."
+    )
+    folder_copies: int | None = Field(
+        None, ge=1, description="Copies of a folder that run at a time; default: any number."
+    )
     sandbox: Literal["required", "preferred"] = Field(
         "required", description="Whether disks that need QEMU are read where it has no sandbox."
     )

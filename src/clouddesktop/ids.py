@@ -33,6 +33,7 @@ class Prefix(StrEnum):
     KEY = "ajk"
     KEEPER_RUN = "e3k"
     UPLOAD = "fdu"
+    WORKER = "e3w"
 
 
 def new_id(prefix: Prefix) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clouddesktop.app.encryption import open_keys
-from clouddesktop.app.parts import check_own_store
+from clouddesktop.app.foundation import check_own_store
 from clouddesktop.catalog import keeper_runs
 from clouddesktop.catalog.engine import Database
 from clouddesktop.disk.sandbox import SandboxPolicy

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from clouddesktop.catalog.engine import Database
-from clouddesktop.workflow.engine import Steps, WorkflowEngine
+from clouddesktop.workflow.engine import Steps, WorkflowEngine, migrate_workflows
+from clouddesktop.workflow.queue import WorkflowQueue
 
 ITEMS = 24
 
@@ -46,19 +47,24 @@ def main(database_path: str, notes_path: str, ends_before_kill: int) -> None:
 
     database = Database(f"sqlite:///{database_path}")
     database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
-    engine = WorkflowEngine(database_url=database.url, executor_id="test", workflows_at_once=1)
+    migrate_workflows(database.url)
+    queue = WorkflowQueue(database_url=database.url)
+    queue.open()
+    queue.set_bounds(per_worker=1, per_folder=None)
+    engine = WorkflowEngine(queue=queue, executor_id="test")
     engine.register("squares", body)
     engine.launch()
     if not notes.exists():
         notes.touch()
         database.write(
-            lambda connection: engine.enqueue(
+            lambda connection: queue.enqueue(
                 connection, "squares", "result", workflow_id="squares-1", partition="test"
             )
         )
-    while engine.is_live("squares-1"):
+    while queue.is_live("squares-1"):
         time.sleep(0.05)
     engine.stop()
+    queue.close()
     database.close()
 
 

@@ -28,7 +28,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import get_run, list_runs
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
 from clouddesktop.iam.access import Caller
-from clouddesktop.keeping.runs import Keeper
+from clouddesktop.keeping.runs import RunDesk
 from clouddesktop.keeping.stats import StoreFigures, StoreMeter
 from clouddesktop.model.access import Resource
 from clouddesktop.model.keeping import RUN_OPTIONS, KeeperRun, RunKind
@@ -39,11 +39,11 @@ _DEFAULT_RUNS = 20
 
 
 def store_routes(
-    *, database: Database, keeper: Keeper, meter: StoreMeter, callers: Callers, cloud_id: str
+    *, database: Database, desk: RunDesk, meter: StoreMeter, callers: Callers, cloud_id: str
 ) -> list[Route]:
     """Build the routes, to be put beside those of the delivery; `cloud_id` is whose store it is."""
     cloud = Resource.of_cloud(cloud_id)
-    store = _Store(database=database, keeper=keeper, meter=meter, callers=callers, cloud=cloud)
+    store = _Store(database=database, desk=desk, meter=meter, callers=callers, cloud=cloud)
     return [
         Route("/store/v1/stats", store.get_stats, methods=["GET"]),
         Route("/store/v1/runs", store.list_runs, methods=["GET"]),
@@ -58,13 +58,13 @@ class _Store:
         self,
         *,
         database: Database,
-        keeper: Keeper,
+        desk: RunDesk,
         meter: StoreMeter,
         callers: Callers,
         cloud: Resource,
     ) -> None:
         self._database = database
-        self._keeper = keeper
+        self._desk = desk
         self._meter = meter
         self._callers = callers
         self._cloud = cloud
@@ -82,9 +82,7 @@ class _Store:
     async def start_run(self, request: Request) -> Response:
         caller = await self._admit(request, Permission.STORE_MANAGE)
         kind, options = _read_order(await read_json_object(request, example='{"kind": "gc"}'))
-        run = await asyncio.to_thread(
-            self._keeper.start, kind, options=options, created_by=caller.id
-        )
+        run = await asyncio.to_thread(self._desk.start, kind, options=options, created_by=caller.id)
         return JSONResponse(run_to_record(run))
 
     async def get_run(self, request: Request) -> Response:
@@ -94,7 +92,7 @@ class _Store:
 
     async def stop_run(self, request: Request) -> Response:
         await self._admit(request, Permission.STORE_MANAGE)
-        run = await asyncio.to_thread(self._keeper.stop_run, request.path_params["run_id"])
+        run = await asyncio.to_thread(self._desk.stop_run, request.path_params["run_id"])
         return JSONResponse(run_to_record(run))
 
     async def _admit(self, request: Request, permission: Permission) -> Caller:

@@ -26,7 +26,7 @@ from clouddesktop.catalog.folders import (
     get_folder,
     list_clouds,
 )
-from clouddesktop.catalog.installation import DEFAULT_FOLDER, set_fact, settle_fact
+from clouddesktop.catalog.installation import DEFAULT_FOLDER, TOKEN_SEED, set_fact, settle_fact
 from clouddesktop.catalog.keys import add_key, find_key
 from clouddesktop.catalog.service_accounts import (
     add_service_account,
@@ -142,8 +142,14 @@ class DataFolder:
             os.close(lock)
 
 
-def prepare_token_seed(folder: DataFolder) -> bytes:
-    """Give the secret that signs IAM tokens; one is drawn when there is none."""
+def prepare_token_seed(folder: DataFolder, database: Database) -> bytes:
+    """Give the secret that signs IAM tokens; one is drawn when there is none.
+
+    It lies in the data folder, but for servers that share a database: there it is what they share.
+    """
+    if database.is_shared:
+        drawn = secrets.token_hex(_SEED_SIZE)
+        return bytes.fromhex(database.write(settle_fact, TOKEN_SEED, drawn))
     if not folder.token_seed.exists():
         write_file(folder.token_seed, secrets.token_bytes(_SEED_SIZE), mode=0o600)
     seed = folder.token_seed.read_bytes()
@@ -153,12 +159,11 @@ def prepare_token_seed(folder: DataFolder) -> bytes:
 
 
 def prepare_catalogue(database: Database, folder: DataFolder) -> Folder:
-    """Make the tables, the cloud, the default folder and the admin with its key; those missing.
+    """Make the cloud, the default folder and the admin with its key, those that are missing.
 
     Returns:
         The folder named `default`.
     """
-    database.migrate()
     return database.write(_prepare_rows, folder)
 
 

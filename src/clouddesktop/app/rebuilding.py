@@ -8,8 +8,7 @@ from contextlib import ExitStack
 
 from clouddesktop.app.bootstrap import DataFolder
 from clouddesktop.app.encryption import open_keys
-from clouddesktop.app.parts import open_own_store
-from clouddesktop.catalog.engine import Database
+from clouddesktop.app.foundation import open_database, open_own_store
 from clouddesktop.config import Settings
 from clouddesktop.keeping.rebuilding import Rebuild, Rebuilder
 from clouddesktop.store.chunks import ChunkStore
@@ -28,7 +27,7 @@ def rebuild_index(settings: Settings, *, report: Callable[[int], None]) -> Rebui
     folder = DataFolder(root=settings.data_dir.absolute())
     with ExitStack() as stack:
         stack.enter_context(folder.held())
-        database = Database(settings.database or f"sqlite:///{folder.database.resolve()}")
+        database = open_database(settings, folder)
         stack.callback(database.close)
         database.migrate()
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)

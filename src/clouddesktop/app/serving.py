@@ -32,18 +32,21 @@ from clouddesktop.api.system_images_http import system_image_routes
 from clouddesktop.api.uploads import upload_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
+from clouddesktop.app.foundation import Failpoint, Foundation, founded
 from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.oidc import make_oidc
-from clouddesktop.app.parts import Failpoint, Parts, built
+from clouddesktop.app.parts import Parts, built
 from clouddesktop.app.tls import TlsFiles, prepare_tls
+from clouddesktop.app.worker_process import WorkerProcess
+from clouddesktop.app.working import Worker, working
 from clouddesktop.config import Settings
-from clouddesktop.copying.importing import ImportStarter
 from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.iam.accounts import Accounts
 from clouddesktop.iam.bindings import Bindings
 from clouddesktop.iam.folders import Folders
 from clouddesktop.iam.oidc import OidcTokens
 from clouddesktop.keeping.compute_images import ComputeImages
+from clouddesktop.keeping.runs import RunDesk
 from clouddesktop.keeping.system_images import SystemImages
 from clouddesktop.model.access import Resource
 from clouddesktop.telemetry import configure_logging
@@ -76,10 +79,14 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
     with ExitStack() as stack:
         stack.enter_context(folder.held())
         tls = None if settings.plaintext else _prepare_tls(folder, names)
-        parts = stack.enter_context(built(settings, folder, names=names, failpoint=failpoint))
+        foundation = stack.enter_context(founded(settings, folder, failpoint=failpoint))
+        worker = _bring_worker(foundation, stack)
+        desk = RunDesk(database=foundation.database) if worker is None else worker.desk
+        parts = stack.enter_context(built(foundation, names=names, desk=desk))
         server = _Server(
+            foundation=foundation,
             parts=parts,
-            folder=folder,
+            worker=worker,
             tls=tls,
             grpc_address=grpc_address,
             http_address=http_address,
@@ -88,9 +95,23 @@ def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve())
-        drained = parts.workflows.drain(timeout_seconds=_GRACE_SECONDS)
+        drained = worker is None or worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)
     return 0
+
+
+def _bring_worker(foundation: Foundation, stack: ExitStack) -> Worker | None:
+    """Build a worker in this process where nobody shares the database; else start one apart."""
+    if not foundation.database.is_shared:
+        if not foundation.settings.workers:
+            raise InvalidArgumentError(
+                "The setting workers is 0, and nobody else can work on this database.",
+                remedy="Leave --workers out, or share a --database postgresql://….",
+            )
+        return stack.enter_context(working(foundation, on_lost=lambda: None))
+    if foundation.settings.workers:
+        stack.enter_context(WorkerProcess(foundation.settings))
+    return None
 
 
 class _Server:
@@ -99,16 +120,18 @@ class _Server:
     def __init__(
         self,
         *,
+        foundation: Foundation,
         parts: Parts,
-        folder: DataFolder,
+        worker: Worker | None,
         tls: TlsFiles | None,
         grpc_address: Address,
         http_address: Address,
         names: tuple[str, ...],
         oidc: OidcTokens | None,
     ) -> None:
+        self._foundation = foundation
         self._parts = parts
-        self._folder = folder
+        self._worker = worker
         self._tls = tls
         self._grpc_address = grpc_address
         self._http_address = http_address
@@ -116,9 +139,9 @@ class _Server:
         self._oidc = oidc
         self._advertised = ""
         find_cloud_id = parts.access.find_cloud_id
-        self._auditing = Auditing(parts.limits.audit_log, find_cloud_id=find_cloud_id)
+        self._auditing = Auditing(parts.audit_log, find_cloud_id=find_cloud_id)
         self._operation_ends = OperationEnds(
-            parts.limits.audit_log, database=parts.database, find_cloud_id=find_cloud_id
+            parts.audit_log, database=foundation.database, find_cloud_id=find_cloud_id
         )
 
     async def serve(self) -> None:
@@ -142,12 +165,10 @@ class _Server:
             gc.freeze()  # what is loaded now stays: no collection, nor the exit, walks through it
             self._announce(grpc_port=grpc_port, http_port=http.port)
             await stop.wait()
-            self._parts.workflows.hold()
             _log.info("stopping")
             upkeep.cancel()
-            # What was unpacked would be unpacked again anyway: no reason to wait for its end.
-            self._parts.keeping.keeper.close(timeout_seconds=0)
-            self._parts.spool.close()
+            if self._worker is not None:
+                self._worker.hold()
             http.stop()
             await grpc_server.stop(_GRACE_SECONDS)
 
@@ -155,22 +176,22 @@ class _Server:
         rest = RestApp(api, NOT_SERVED)
         callers = Callers(tokens=self._parts.tokens, access=self._parts.access, oidc=self._oidc)
         store = store_routes(
-            database=self._parts.database,
-            keeper=self._parts.keeping.keeper,
-            meter=self._parts.keeping.meter,
+            database=self._foundation.database,
+            desk=self._parts.desk,
+            meter=self._parts.meter,
             callers=callers,
-            cloud_id=self._parts.default_folder.cloud_id,
+            cloud_id=self._foundation.default_folder.cloud_id,
         )
-        quotas = quota_routes(database=self._parts.database, callers=callers)
+        quotas = quota_routes(database=self._foundation.database, callers=callers)
         system_images = system_image_routes(
             images=SystemImages(
-                database=self._parts.database,
-                cloud=Resource.of_cloud(self._parts.default_folder.cloud_id),
+                database=self._foundation.database,
+                cloud=Resource.of_cloud(self._foundation.default_folder.cloud_id),
             ),
             callers=callers,
         )
         uploads = upload_routes(
-            uploads=self._parts.uploads, callers=callers, database=self._parts.database
+            uploads=self._parts.uploads, callers=callers, database=self._foundation.database
         )
         reference = reference_routes(build_openapi(rest.table.bindings, api.methods))
         return build_http_app(
@@ -183,32 +204,27 @@ class _Server:
 
     def _api_parts(self) -> ApiParts:
         return ApiParts(
-            database=self._parts.database,
-            copies=self._parts.starter,
-            deletions=self._parts.keeping.deletions,
-            updates=self._parts.keeping.updates,
+            database=self._foundation.database,
+            copies=self._parts.copies,
+            deletions=self._parts.deletions,
+            updates=self._parts.updates,
             tokens=self._parts.tokens,
             access=self._parts.access,
-            sources=self._parts.sources,
-            imports=ImportStarter(
-                database=self._parts.database,
-                sources=self._parts.sources,
-                uploads=self._parts.uploads,
-                workflows=self._parts.workflows,
-            ),
+            sources=self._foundation.sources,
+            imports=self._parts.imports,
             compute_images=ComputeImages(
-                database=self._parts.database, sources=self._parts.sources
+                database=self._foundation.database, sources=self._foundation.sources
             ),
             accounts=Accounts(
-                database=self._parts.database,
+                database=self._foundation.database,
                 access=self._parts.access,
                 tokens=self._parts.tokens,
             ),
-            folders=Folders(database=self._parts.database, access=self._parts.access),
-            bindings=Bindings(database=self._parts.database, access=self._parts.access),
+            folders=Folders(database=self._foundation.database, access=self._parts.access),
+            bindings=Bindings(database=self._foundation.database, access=self._parts.access),
             advertised=lambda: self._advertised,
             auditing=self._auditing,
-            rate_limit=self._parts.limits.rate_limit,
+            rate_limit=self._parts.rate_limit,
             oidc=self._oidc,
         )
 
@@ -217,17 +233,17 @@ class _Server:
         scheme = "http" if self._tls is None else "https"
         http = f"{scheme}://{self._http_address.reached_as(http_port, names=self._names)}"
         write_profile(
-            self._folder,
+            self._foundation.folder,
             grpc=self._advertised,
             http=http,
             ca=None if self._tls is None else self._tls.ca,
-            default=self._parts.default_folder,
+            default=self._foundation.default_folder,
         )
         ready = {
             "event": "ready",
             "grpc": self._advertised,
             "http": http,
-            "profile": str(self._folder.profile),
+            "profile": str(self._foundation.folder.profile),
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
@@ -237,10 +253,8 @@ class _Server:
             await asyncio.sleep(_UPKEEP_SECONDS)
             try:
                 await asyncio.to_thread(self._operation_ends.look)
-                await asyncio.to_thread(self._parts.workflows.resume_lost)
-                await asyncio.to_thread(self._parts.starter.resume_orphans)
-                await asyncio.to_thread(self._parts.keeping.idle_collections.look)
-                await asyncio.to_thread(self._parts.limits.retention.look)
+                if self._worker is not None:
+                    await asyncio.to_thread(self._worker.keep_up)
             except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
 

@@ -57,6 +57,11 @@ class Database:
         self._idle: list[sa.Connection] = []
         self._writer = GroupWriter(self._engine, self._backend)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use it at the same time."""
+        return self._backend.is_shared
+
     def read(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one query on a snapshot."""
         with self._backend.translated():
@@ -91,6 +96,16 @@ class Database:
             result: R = self._writer.submit(lambda each: query(each, *args, **kwargs)).result()
             return result
 
+    def write_apart(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run one query and commit, without waiting for other writers where they can be many.
+
+        For rows that no other write decides by.
+        """
+        if not self._backend.is_shared:
+            return self.write(query, *args, **kwargs)
+        with self._backend.translated(), self._engine.begin() as connection:
+            return query(connection, *args, **kwargs)
+
     def read_nowait(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do as `read`, for queries that find a few rows by their keys: also from an event loop.
 
@@ -109,8 +124,10 @@ class Database:
             result: R = await asyncio.wrap_future(future)
             return result
 
-    def migrate(self) -> None:
+    def migrate(self, *, further: Callable[[], None] = lambda: None) -> None:
         """Bring the tables to this version's form; does nothing when they have it.
+
+        `further` is called then, while no other process migrates.
 
         Raises:
             DatabaseTooNewError: the tables are of a later version; nothing was changed.
@@ -128,6 +145,7 @@ class Database:
                         remedy="Run that version, or restore a backup made by this one.",
                     ) from error
                 connection.commit()
+                further()
 
     def close(self) -> None:
         """Finish the writes that wait, and let go of every connection; may be called twice."""

@@ -12,9 +12,11 @@ STORE_ID = "store_id"
 PAGE_KEY = "page_key"
 """The key of page tokens' checksums, as hexadecimal digits."""
 
-
 DEFAULT_FOLDER = "default_folder"
 """The id of the folder that the first start has made, whatever it is called by now."""
+
+TOKEN_SEED = "token_seed"  # noqa: S105  (the name of the secret)
+"""The secret that signs IAM tokens where servers share the database, as hexadecimal digits."""
 
 
 def set_fact(connection: sa.Connection, name: str, value: str) -> None:

@@ -21,6 +21,12 @@ class RunActiveError(FailedPreconditionError):
     reason = "RUN_ACTIVE"
 
 
+class RunEndedError(FailedPreconditionError):
+    """The run has ended already, so it cannot be stopped."""
+
+    reason = "RUN_ENDED"
+
+
 class KeeperRunReplacedError(AbortedError):
     """Another process has taken the keeper's run over, or the run has ended: stop."""
 
@@ -168,14 +174,25 @@ def end_run(
     )
 
 
-def stop_waiting_run(connection: sa.Connection, run_id: str) -> bool:
-    """End a run that waits for its turn; False if it does not wait."""
-    changed = connection.execute(
-        sa.update(keeper_runs)
-        .where(keeper_runs.c.id == run_id, keeper_runs.c.state == str(RunState.WAITING))
-        .values(state=str(RunState.STOPPED), ended_at=datetime.now(tz=UTC))
-    )
-    return changed.rowcount == 1
+def ask_stop(connection: sa.Connection, run_id: str) -> KeeperRun:
+    """End a run that waits for its turn, or let the process that works on it know.
+
+    Raises:
+        NotFoundError: there is no such run.
+        RunEndedError: it has ended already.
+    """
+    run = get_run(connection, run_id)
+    if not run.state.is_active:
+        raise RunEndedError(
+            f"The run {run_id} is {run.state} and cannot be stopped.",
+            remedy="Nothing is left to do.",
+            facts={"resource_type": "KeeperRun", "resource_id": run_id},
+        )
+    values: dict[str, Any] = {"stop_asked": True}
+    if run.state is RunState.WAITING:
+        values |= {"state": str(RunState.STOPPED), "ended_at": datetime.now(tz=UTC)}
+    connection.execute(sa.update(keeper_runs).where(keeper_runs.c.id == run_id).values(values))
+    return get_run(connection, run_id)
 
 
 def _update(connection: sa.Connection, run_id: str, epoch: int, **values: Any) -> None:
@@ -204,6 +221,7 @@ def _to_run(row: sa.RowMapping) -> KeeperRun:
         report=row["report"],
         failure=None if row["failure"] is None else Failure.from_record(row["failure"]),
         created_by=row["created_by"],
+        stop_asked=row["stop_asked"],
         created_at=row["created_at"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],

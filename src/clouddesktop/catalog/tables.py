@@ -5,7 +5,7 @@ clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
                     operations -> copy_ranges, (operation_packs) +
 
 compute_images stand beside images. access_bindings name subjects and resources of several kinds,
-without foreign keys. keeper_runs stand apart: they work on all of it.
+without foreign keys. workers and keeper_runs stand apart: they work on all of it.
 """
 
 from __future__ import annotations
@@ -318,6 +318,15 @@ known_contents = sa.Table(  # what a source's file held when it was last copied
     sa.Column("checksum", sa.Text),  # the one that the file was found to have
 )
 
+workers = sa.Table(  # processes that run workflows of a shared database; both times are its clock's
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("renewed_at", UtcDateTime, nullable=False),  # its last sign of life
+)
+
 keeper_runs = sa.Table(  # collections and scrubs: work on the whole store
     "keeper_runs",
     metadata,
@@ -331,6 +340,7 @@ keeper_runs = sa.Table(  # collections and scrubs: work on the whole store
     sa.Column("report", sa.JSON(none_as_null=True)),  # what it came to
     sa.Column("failure", sa.JSON(none_as_null=True)),  # Failure.to_record()
     sa.Column("created_by", sa.Text, nullable=False),  # the subject's id; empty: by itself
+    sa.Column("stop_asked", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("modified_at", UtcDateTime, nullable=False),
     sa.Column("started_at", UtcDateTime),

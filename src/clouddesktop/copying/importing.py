@@ -44,7 +44,7 @@ from clouddesktop.model.roles import Permission
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.source.uploads import Uploads
 from clouddesktop.source.uri import URI_SOURCE, check_uri
-from clouddesktop.workflow.engine import WorkflowEngine
+from clouddesktop.workflow.queue import WorkflowQueue
 
 _DESCRIPTION = "Create image"
 _IN_SOURCES = ("file:", "s3:")
@@ -82,12 +82,12 @@ class ImportStarter:
         database: Database,
         sources: SourceCatalogue,
         uploads: Uploads,
-        workflows: WorkflowEngine,
+        queue: WorkflowQueue,
     ) -> None:
         self._database = database
         self._sources = sources
         self._uploads = uploads
-        self._workflows = workflows
+        self._queue = queue
 
     async def start(
         self, request: ImportRequest, *, caller: Caller, idempotency: IdempotencyKey | None
@@ -174,7 +174,7 @@ class ImportStarter:
             operation = replace(operation, done=True, result=image.to_record(), progress=progress)
         else:
             workflow_id = f"{operation.id}-1"
-            self._workflows.enqueue(
+            self._queue.enqueue(
                 connection,
                 COPY_IMAGE,
                 operation.id,

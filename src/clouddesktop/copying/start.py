@@ -18,9 +18,7 @@ from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.operations import (
     add_operation,
     find_earlier_operation,
-    list_unfinished,
     remember_request,
-    replace_workflow,
 )
 from clouddesktop.catalog.quotas import check_quotas
 from clouddesktop.copying.usable import check_usable
@@ -42,7 +40,7 @@ from clouddesktop.model.operation import (
 from clouddesktop.model.quota import QuotaId
 from clouddesktop.model.roles import Permission
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.workflow.engine import WorkflowEngine
+from clouddesktop.workflow.queue import WorkflowQueue
 
 _DESCRIPTION = "Copy desktop image"
 
@@ -75,11 +73,11 @@ class CopyStarter:
     """Accepts copies."""
 
     def __init__(
-        self, *, database: Database, sources: SourceCatalogue, workflows: WorkflowEngine
+        self, *, database: Database, sources: SourceCatalogue, queue: WorkflowQueue
     ) -> None:
         self._database = database
         self._sources = sources
-        self._workflows = workflows
+        self._queue = queue
 
     async def start(
         self, request: CopyRequest, *, caller: Caller, idempotency: IdempotencyKey | None
@@ -107,12 +105,6 @@ class CopyStarter:
         else:
             origin = await asyncio.to_thread(self._find_origin, request, caller)
         return await self._database.awrite(self._accept, request, caller, idempotency, origin)
-
-    def resume_orphans(self) -> None:
-        """Give a new workflow to each operation that is not done and whose workflow has ended."""
-        for operation_id, workflow_id in self._database.read(list_unfinished):
-            if not self._workflows.is_live(workflow_id):
-                self._database.write(self._resume, operation_id, workflow_id)
 
     def _find_origin(self, request: CopyRequest, caller: Caller) -> _Origin:
         compute_image = self._sources.get_compute_image(request.compute_image_id)
@@ -151,7 +143,7 @@ class CopyStarter:
         check_quotas(connection, request.folder_id, added)
         workflow_id = None if known is not None else f"{operation.id}-1"
         if workflow_id is not None:
-            self._workflows.enqueue(
+            self._queue.enqueue(
                 connection,
                 COPY_IMAGE,
                 operation.id,
@@ -167,14 +159,6 @@ class CopyStarter:
         )
         remember_request(connection, operation, idempotency=idempotency)
         return operation
-
-    def _resume(self, connection: sa.Connection, operation_id: str, workflow_id: str) -> None:
-        stem, _, number = workflow_id.rpartition("-")
-        new = f"{stem}-{int(number) + 1}"
-        if replace_workflow(connection, operation_id, old=workflow_id, new=new):
-            self._workflows.enqueue(
-                connection, COPY_IMAGE, operation_id, workflow_id=new, partition=operation_id
-            )
 
 
 def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: Caller) -> _Origin:

@@ -12,7 +12,7 @@ from clouddesktop.catalog.collecting import list_dead_contents, list_unneeded_pa
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import RunActiveError
 from clouddesktop.catalog.operations import list_unfinished
-from clouddesktop.keeping.runs import Keeper
+from clouddesktop.keeping.runs import RunDesk
 from clouddesktop.model.keeping import RunKind
 
 _LOOK_SECONDS = 60.0
@@ -30,12 +30,12 @@ class IdleCollections:
         self,
         *,
         database: Database,
-        keeper: Keeper,
+        desk: RunDesk,
         after_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._keeper = keeper
+        self._desk = desk
         self._after_seconds = after_seconds
         self._clock = clock
         self._seen_at: float | None = None
@@ -59,7 +59,7 @@ class IdleCollections:
     def _start(self) -> None:
         try:
             # What an older database has never heard of is for a person to decide about.
-            self._keeper.start(RunKind.GC, options={"keep_unknown": True}, created_by="")
+            self._desk.start(RunKind.GC, options={"keep_unknown": True}, created_by="")
         except RunActiveError:
             _log.info("a collection runs already")
 

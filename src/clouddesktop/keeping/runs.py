@@ -1,9 +1,9 @@
-"""The keeper: runs of long work on the whole store, one at a time, in a thread of the server.
+"""The keeper: runs of long work on the whole store, one at a time, in a thread of one process.
 
     keeper = Keeper(database=database, works={RunKind.GC: collector.run, …})
     keeper.launch()                                     goes on with what an earlier process left
-    run = keeper.start(RunKind.GC, options={"dry_run": True}, created_by=subject.id)
-    keeper.stop_run(run.id); keeper.close(timeout_seconds=10)
+    run = keeper.desk.start(RunKind.GC, options={"dry_run": True}, created_by=subject.id)
+    keeper.desk.stop_run(run.id); keeper.close(timeout_seconds=10)
 
 A work is a function that takes a `Turn` and returns the run's report, a JSON object:
 
@@ -19,12 +19,15 @@ A work is a function that takes a `Turn` and returns the run's report, a JSON ob
 A turn ends early when the server drains, when somebody stops the run, and when a run of a kind that
 goes first (RunKind's order) waits; the run then goes on in a later turn. So it does after a crash.
 So work is cut into small units, each of which may be repeated. An error ends the run as FAILED.
+
+Processes that share a database each have a desk, and workers a keeper: the one on duty works.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -55,6 +58,9 @@ MOST_ATTEMPTS = 10
 _RETRY_SECONDS = 5
 """How long to wait after the database failed under the keeper itself."""
 
+_LOOK_SECONDS = 1.0
+"""How often a turn, and a keeper that shares its database, looks for what other processes want."""
+
 _ORDER = list(RunKind)
 
 _log = structlog.get_logger(__name__)
@@ -70,12 +76,6 @@ class RunGivenUpError(FailedPreconditionError):
     """The run was begun again and again and never got on."""
 
     reason = "RUN_GIVEN_UP"
-
-
-class RunEndedError(FailedPreconditionError):
-    """The run has ended already, so it cannot be stopped."""
-
-    reason = "RUN_ENDED"
 
 
 class _Interruption(Enum):
@@ -98,6 +98,7 @@ class Turn:
         self.progress = dict(run.progress)
         self._database = database
         self._interruption: _Interruption | None = None
+        self._next_look = 0.0
 
     @property
     def interruption(self) -> _Interruption | None:
@@ -110,10 +111,25 @@ class Turn:
 
     def check(self) -> None:
         """Raise RunInterruptedError if the turn is over; call it between units of work."""
+        if time.monotonic() >= self._next_look:
+            self._look()
         if self._interruption is not None:
             raise RunInterruptedError(
                 f"The turn of run {self.run_id} is over: {self._interruption.value}."
             )
+
+    def look_soon(self) -> None:
+        """Have the next `check` see what there is to be seen."""
+        self._next_look = 0.0
+
+    def _look(self) -> None:
+        """See whether somebody wants the turn to end, by any process."""
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        for run in self._database.read(keeper_runs.list_active_runs):
+            if run.id == self.run_id and run.stop_asked:
+                self.interrupt(_Interruption.STOP)
+            elif _ORDER.index(run.kind) < _ORDER.index(self.kind):
+                self.interrupt(_Interruption.MAKE_WAY)
 
     def write(
         self, query: Callable[Concatenate[sa.Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -141,21 +157,18 @@ class Turn:
 Work = Callable[[Turn], Mapping[str, Any]]
 
 
-class Keeper:
-    """Starts, stops and runs runs; thread-safe. One thread works, on one run at a time."""
+class RunDesk:
+    """Takes orders for runs, and takes them back, from any process of a database. Thread-safe."""
 
-    def __init__(self, *, database: Database, works: Mapping[RunKind, Work]) -> None:
+    def __init__(self, *, database: Database, kinds: Collection[RunKind] = _ORDER) -> None:
+        """Take orders for runs of `kinds`."""
         self._database = database
-        self._works = dict(works)
-        self._changed = threading.Condition()
-        self._is_wanted = True
-        self._is_closing = False
-        self._turn: Turn | None = None
-        self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+        self._kinds = frozenset(kinds)
+        self._watchers: list[Callable[[], None]] = []
 
-    def launch(self) -> None:
-        """Begin to run what waits, and what an earlier process has not finished."""
-        self._thread.start()
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have `watcher` called after each order that comes by this desk."""
+        self._watchers.append(watcher)
 
     def start(self, kind: RunKind, *, options: Mapping[str, Any], created_by: str) -> KeeperRun:
         """Accept a run; it begins when its turn comes.
@@ -164,7 +177,7 @@ class Keeper:
             RunActiveError: one of this kind has not ended.
             UnimplementedError: this server has no such work.
         """
-        if kind not in self._works:
+        if kind not in self._kinds:
             raise UnimplementedError(f"Runs of the kind {kind} are not served yet.")
         run = KeeperRun(
             id=new_id(Prefix.KEEPER_RUN),
@@ -176,11 +189,7 @@ class Keeper:
             created_at=datetime.now(tz=UTC),
         )
         self._database.write(keeper_runs.add_run, run)
-        with self._changed:
-            self._is_wanted = True
-            if self._turn is not None and _ORDER.index(kind) < _ORDER.index(self._turn.kind):
-                self._turn.interrupt(_Interruption.MAKE_WAY)
-            self._changed.notify_all()
+        self._notify()
         return run
 
     def stop_run(self, run_id: str) -> KeeperRun:
@@ -192,19 +201,40 @@ class Keeper:
             NotFoundError: there is no such run.
             RunEndedError: it has ended already.
         """
-        with self._changed:
-            run = self._database.read(keeper_runs.get_run, run_id)
-            if not run.state.is_active:
-                raise RunEndedError(
-                    f"The run {run_id} is {run.state} and cannot be stopped.",
-                    remedy="Nothing is left to do.",
-                    facts={"resource_type": "KeeperRun", "resource_id": run_id},
-                )
-            if self._turn is not None and self._turn.run_id == run_id:
-                self._turn.interrupt(_Interruption.STOP)
-            else:
-                self._database.write(keeper_runs.stop_waiting_run, run_id)
-            return self._database.read(keeper_runs.get_run, run_id)
+        run = self._database.write(keeper_runs.ask_stop, run_id)
+        self._notify()
+        return run
+
+    def _notify(self) -> None:
+        for each in self._watchers:
+            each()
+
+
+class Keeper:
+    """Runs what is ordered at its desk, or at any other; one thread works, on one run at a time."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        works: Mapping[RunKind, Work],
+        is_on_duty: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_on_duty` tells whether this keeper, of all of a database, works."""
+        self._database = database
+        self._works = dict(works)
+        self._is_on_duty = is_on_duty
+        self.desk = RunDesk(database=database, kinds=self._works)
+        self.desk.watch(self._take_note)
+        self._changed = threading.Condition()
+        self._is_wanted = True
+        self._is_closing = False
+        self._turn: Turn | None = None
+        self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+
+    def launch(self) -> None:
+        """Begin to run what waits, and what an earlier process has not finished."""
+        self._thread.start()
 
     def close(self, *, timeout_seconds: float) -> bool:
         """End the turn at work and the thread; runs go on at the next launch.
@@ -221,10 +251,20 @@ class Keeper:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    def _take_note(self) -> None:
+        with self._changed:
+            self._is_wanted = True
+            if self._turn is not None:
+                self._turn.look_soon()
+            self._changed.notify_all()
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_wanted or self._is_closing)
+                self._changed.wait_for(
+                    lambda: self._is_wanted or self._is_closing,
+                    _LOOK_SECONDS if self._database.is_shared else None,
+                )
                 if self._is_closing:
                     return
                 self._is_wanted = False
@@ -240,7 +280,7 @@ class Keeper:
     def _take_turn(self) -> bool:
         """Give the first of the waiting runs its turn; False when there is none."""
         with self._changed:
-            if self._is_closing:
+            if self._is_closing or not self._is_on_duty():
                 return False
             active = self._database.read(keeper_runs.list_active_runs)
             mine = [each for each in active if each.kind in self._works]

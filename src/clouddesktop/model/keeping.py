@@ -44,7 +44,8 @@ class KeeperRun:
     """A run at one moment; `options`, `progress` and `report` are JSON-ready and its kind's own.
 
     `epoch` counts how often it was begun. `report` is there once it has ended, `failure` if it
-    failed. `created_by` is empty for a run that the server started by itself.
+    failed. `created_by` is empty for a run that the server started by itself. With `stop_asked`
+    it is to end before its work is done.
     """
 
     id: str
@@ -57,6 +58,7 @@ class KeeperRun:
     report: Mapping[str, Any] | None = None
     failure: Failure | None = None
     created_by: str
+    stop_asked: bool = False
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""Durable workflows: the one module that touches DBOS and its process-wide instance.
+"""Durable workflows: the one module that touches DBOS's process-wide instance.
 
 A workflow is a coroutine function that gets `Steps` and a text. What it does between steps must
 come out the same when it is run again after a crash; everything else belongs into a step, whose
@@ -12,31 +12,15 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-import sqlalchemy as sa
-from dbos import (
-    DBOS,
-    DBOSClient,
-    DBOSConfig,
-    DBOSPortableJSONSerializer,
-    EnqueueOptions,
-    WorkflowSerializationFormat,
-)
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowSerializationFormat
+
+from clouddesktop.workflow.queue import APPLICATION, APPLICATION_VERSION, WorkflowQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-APPLICATION_VERSION = "1"
-"""Raise only when the order of steps changes: workflows in flight stay with their version."""
-
-_APPLICATION = "clouddesktop"
-_QUEUE = "copies"
-_POLL_SECONDS = 0.1
-_LIVE = {"PENDING", "ENQUEUED", "DELAYED"}
-_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
 class Steps:
@@ -103,30 +87,36 @@ class Steps:
 Body = Callable[[Steps, str], Awaitable[None]]
 
 
-class WorkflowEngine:
-    """Starts and stops DBOS, and enqueues workflows. One at a time in a process.
+def migrate_workflows(database_url: str) -> None:
+    """Make DBOS's tables, or bring them to this version's form; one process at a time."""
+    DBOS.migrate(database_url)
 
-    Register every workflow, then `launch`, which also goes on with what an earlier process left.
+
+class WorkflowEngine:
+    """Runs the workflows of a queue. One at a time in a process.
+
+    Register every workflow, then `launch`, which also goes on with what an earlier process of the
+    same `executor_id` has left.
     """
 
-    def __init__(self, *, database_url: str, executor_id: str, workflows_at_once: int) -> None:
-        """Keep DBOS's tables in the database at `database_url`, beside the catalogue's."""
-        self._database_url = database_url
-        self._workflows_at_once = workflows_at_once
+    def __init__(self, *, queue: WorkflowQueue, executor_id: str) -> None:
+        """Run what is in `queue`; processes that run at the same time have ids of their own."""
+        self._queue = queue
         self._gate = _Gate()
         self._running: set[str] = set()
         self._seen_lost: set[str] = set()
-        self._client: DBOSClient | None = None
+        self._executor_id = executor_id
         logging.getLogger("dbos").propagate = True
         config: DBOSConfig = {
-            "name": _APPLICATION,
-            "system_database_url": database_url,
+            "name": APPLICATION,
+            "system_database_url": queue.database_url,
             "application_version": APPLICATION_VERSION,
             "executor_id": executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "max_executor_threads": 64,
             "log_level": "ERROR",
             "use_listen_notify": False,
+            "run_migrations": False,
         }
         DBOS(config=config)
 
@@ -145,81 +135,21 @@ class WorkflowEngine:
         DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE)(workflow)
 
     def launch(self) -> None:
-        """Make or migrate DBOS's tables and begin to run workflows. Call it from a plain thread."""
-        DBOS.migrate(self._database_url)
-        self._client = DBOSClient(
-            system_database_url=self._database_url,
-            serializer=DBOSPortableJSONSerializer(),
-            application_name=_APPLICATION,
-        )
-        # Before the launch: a queue that appears later is noticed up to a second later.
-        self._client.register_queue(
-            _QUEUE,
-            worker_concurrency=self._workflows_at_once,
-            partition_concurrency=self._workflows_at_once,
-            polling_interval_sec=_POLL_SECONDS,
-            on_conflict="always_update",
-        )
+        """Begin to run workflows. Call it from a plain thread, once the queue is open."""
         DBOS.launch()
 
-    def enqueue(
-        self,
-        connection: sa.Connection,
-        name: str,
-        argument: str,
-        *,
-        workflow_id: str,
-        partition: str,
-    ) -> None:
-        """Enqueue a workflow in the caller's transaction: it exists if and only if that commits.
-
-        `workflow_id` must never have been used; `partition` shares the workers fairly among owners.
-        """
-        if self._client is None:
-            raise RuntimeError("Launch the engine before the first enqueue.")
-        options: EnqueueOptions = {
-            "workflow_name": name,
-            "queue_name": _QUEUE,
-            "workflow_id": workflow_id,
-            "workflow_id_reuse_policy": "reject",
-            "queue_partition_key": partition,
-            "app_version": APPLICATION_VERSION,
-            "serialization_type": WorkflowSerializationFormat.PORTABLE,
-        }
-        self._client.enqueue_in_transaction(connection, options, argument)
-
-    def is_live(self, workflow_id: str) -> bool:
-        """Tell whether a workflow is waiting or running, or will be recovered."""
-        status = DBOS.get_workflow_status(workflow_id)
-        return status is not None and status.status in _LIVE
-
     def resume_lost(self) -> None:
-        """Go on with workflows that DBOS takes for running although nothing runs them.
+        """Go on with workflows that DBOS takes for running here although nothing runs them.
 
         A full disk under the database makes DBOS drop a workflow without a trace in its row, which
         keeps a place in the queue too. To be called every few seconds: a workflow counts as lost
         when two calls in a row find it so.
         """
-        pending = DBOS.list_workflows(
-            status="PENDING", load_input=False, load_output=False, queue_name=_QUEUE
-        )
-        lost = {each.workflow_id for each in pending} - self._running
+        mine = {each.id for each in self._queue.list_running() if each.worker == self._executor_id}
+        lost = mine - self._running
         for workflow_id in lost & self._seen_lost:
-            DBOS.resume_workflow(workflow_id, queue_name=_QUEUE)
+            self._queue.resume(workflow_id)
         self._seen_lost = lost
-
-    def prune(self, ended_before: datetime, *, at_once: int) -> int:
-        """Remove some workflows that ended before an instant, and say how many; cheap when none."""
-        ended = DBOS.list_workflows(
-            status=list(_ENDED),
-            completed_before=ended_before.isoformat(),
-            load_input=False,
-            load_output=False,
-            limit=at_once,
-        )
-        if ended:
-            DBOS.delete_workflows([each.workflow_id for each in ended])
-        return len(ended)
 
     def hold(self) -> None:
         """Begin no further step; workflows stay where they are and go on at the next launch."""
@@ -232,9 +162,6 @@ class WorkflowEngine:
 
     def stop(self) -> None:
         """End DBOS; steps that still run are forgotten and run again after the next launch."""
-        if self._client is not None:
-            self._client.destroy()
-            self._client = None
         DBOS.destroy(destroy_registry=True)
 
 

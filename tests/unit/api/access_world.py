@@ -85,7 +85,7 @@ class World:
             sources.append(FolderSource(name=folder_id, root=place, folder_id=folder_id))
         catalogue = SourceCatalogue(sources)
         copies = CopyStarter(
-            database=self.database, sources=catalogue, workflows=cast("Any", NoWorkflows())
+            database=self.database, sources=catalogue, queue=cast("Any", NoWorkflows())
         )
         self.revoked: set[str] = set()
 

@@ -42,7 +42,7 @@ from clouddesktop.model.image import Image, ImageStatus
 from clouddesktop.model.operation import IdempotencyKey, Operation, OperationKind
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.source.uploads import Uploads
-from clouddesktop.workflow.engine import WorkflowEngine
+from clouddesktop.workflow.queue import WorkflowQueue
 from unit.iam.signing import NOW, make_pair, sign
 
 FOLDER_ID = "b1gfolder"
@@ -191,7 +191,7 @@ def make_api(
     oidc: OidcTokens | None = None,
 ) -> Api:
     sources = sources or SourceCatalogue([])
-    workflows = cast("WorkflowEngine", NoWorkflows())
+    queue = cast("WorkflowQueue", NoWorkflows())
     access = Access(database=database)
     parts = ApiParts(
         database=database,
@@ -205,7 +205,7 @@ def make_api(
             database=database,
             sources=sources,
             uploads=Uploads(Path("/nowhere"), most_bytes=0, expire_seconds=1),
-            workflows=workflows,
+            queue=queue,
         ),
         compute_images=ComputeImages(database=database, sources=sources),
         accounts=Accounts(database=database, access=access, tokens=tokens),

@@ -31,7 +31,7 @@ def test_garbage_is_collected_after_its_time(folder: Folderful) -> None:
     now = [0.0]
     keeper = Keeper(database=folder.database, works={RunKind.GC: folder.collector().run})
     idle = IdleCollections(
-        database=folder.database, keeper=keeper, after_seconds=100, clock=lambda: now[0]
+        database=folder.database, desk=keeper.desk, after_seconds=100, clock=lambda: now[0]
     )
 
     def pass_seconds(seconds: float) -> None:
@@ -68,7 +68,7 @@ def test_zero_means_never(folder: Folderful) -> None:
     now = [0.0]
     keeper = Keeper(database=folder.database, works={RunKind.GC: folder.collector().run})
     idle = IdleCollections(
-        database=folder.database, keeper=keeper, after_seconds=0, clock=lambda: now[0]
+        database=folder.database, desk=keeper.desk, after_seconds=0, clock=lambda: now[0]
     )
     for _ in range(3):
         now[0] += 1e6

@@ -11,9 +11,9 @@ import pytest
 
 from clouddesktop.catalog import keeper_runs
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.keeper_runs import KeeperRunReplacedError, RunActiveError
+from clouddesktop.catalog.keeper_runs import KeeperRunReplacedError, RunActiveError, RunEndedError
 from clouddesktop.errors import CloudDesktopError, DataLossError, NotFoundError, UnimplementedError
-from clouddesktop.keeping.runs import MOST_ATTEMPTS, Keeper, RunEndedError, Turn, Work
+from clouddesktop.keeping.runs import MOST_ATTEMPTS, Keeper, Turn, Work
 from clouddesktop.model.keeping import KeeperRun, RunKind, RunState
 from parts.waiting import wait_for
 
@@ -65,7 +65,7 @@ def launch(keepers: list[Keeper], database: Database, **works: Work) -> Keeper:
 
 
 def start(keeper: Keeper, kind: RunKind = RunKind.GC, **options: Any) -> str:
-    return keeper.start(kind, options=options, created_by="ajeadmin").id
+    return keeper.desk.start(kind, options=options, created_by="ajeadmin").id
 
 
 def look(database: Database, run_id: str) -> KeeperRun:
@@ -166,14 +166,14 @@ def test_runs_are_stopped(database: Database, keepers: list[Keeper]) -> None:
     run_id = start(keeper)
     wait_progress(database, run_id, 1)
     waiting = start(keeper, RunKind.SCRUB)
-    assert keeper.stop_run(waiting).state is RunState.STOPPED
-    keeper.stop_run(run_id)
+    assert keeper.desk.stop_run(waiting).state is RunState.STOPPED
+    keeper.desk.stop_run(run_id)
     run = wait_state(database, run_id, RunState.STOPPED)
     assert run.report == {"done": 1}
     with pytest.raises(RunEndedError):
-        keeper.stop_run(run_id)
+        keeper.desk.stop_run(run_id)
     with pytest.raises(NotFoundError):
-        keeper.stop_run("e3knone")
+        keeper.desk.stop_run("e3knone")
 
 
 @pytest.mark.parametrize("error", [DataLossError("It is gone."), RuntimeError("secret")], ids=str)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from clouddesktop.catalog.engine import Database
-from clouddesktop.workflow.engine import Steps, WorkflowEngine
+from clouddesktop.workflow.engine import Steps, WorkflowEngine, migrate_workflows
+from clouddesktop.workflow.queue import WorkflowQueue
 from parts.waiting import wait_for
 
 WAIT_SECONDS = 30
@@ -23,9 +24,11 @@ class Running:
     def __init__(self, path: Path) -> None:
         self.database = Database(f"sqlite:///{path}")
         self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
-        self.engine = WorkflowEngine(
-            database_url=self.database.url, executor_id="test", workflows_at_once=2
-        )
+        migrate_workflows(self.database.url)
+        self.queue = WorkflowQueue(database_url=self.database.url)
+        self.queue.open()
+        self.queue.set_bounds(per_worker=2, per_folder=None)
+        self.engine = WorkflowEngine(queue=self.queue, executor_id="test")
         self.ended = threading.Event()
         self.results: list[int] = []
 
@@ -46,7 +49,7 @@ class Running:
         self.engine.register("workflow", body)
         self.engine.launch()
         self.database.write(
-            lambda connection: self.engine.enqueue(
+            lambda connection: self.queue.enqueue(
                 connection, "workflow", "argument", workflow_id="workflow-1", partition="p"
             )
         )
@@ -57,6 +60,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     started = Running(tmp_path / "workflows.db")
     yield started
     started.engine.stop()
+    started.queue.close()
     started.database.close()
 
 
@@ -107,7 +111,7 @@ def test_a_workflow_of_a_rolled_back_transaction_never_runs(running: Running) ->
     running.engine.launch()
 
     def enqueue_and_fail(connection: object) -> None:
-        running.engine.enqueue(
+        running.queue.enqueue(
             connection,  # type: ignore[arg-type]  # the query's connection, passed through
             "workflow",
             "argument",
@@ -118,7 +122,7 @@ def test_a_workflow_of_a_rolled_back_transaction_never_runs(running: Running) ->
 
     with pytest.raises(ZeroDivisionError):
         running.database.write(enqueue_and_fail)
-    assert not running.engine.is_live("workflow-1")
+    assert not running.queue.is_live("workflow-1")
 
 
 def test_draining_waits_for_the_step_at_work_and_begins_none(running: Running) -> None:
@@ -140,7 +144,7 @@ def test_draining_waits_for_the_step_at_work_and_begins_none(running: Running) -
     running.engine.register("workflow", body)
     running.engine.launch()
     running.database.write(
-        lambda connection: running.engine.enqueue(
+        lambda connection: running.queue.enqueue(
             connection, "workflow", "argument", workflow_id="workflow-1", partition="p"
         )
     )
@@ -150,7 +154,7 @@ def test_draining_waits_for_the_step_at_work_and_begins_none(running: Running) -
     assert running.engine.drain(timeout_seconds=WAIT_SECONDS)
     assert begun == [0]
     assert not running.ended.is_set()
-    assert running.engine.is_live("workflow-1")
+    assert running.queue.is_live("workflow-1")
 
 
 def test_ended_workflows_are_pruned_and_others_are_not(running: Running) -> None:
@@ -167,7 +171,7 @@ def test_ended_workflows_are_pruned_and_others_are_not(running: Running) -> None
 
     def enqueue(workflow_id: str, argument: str) -> None:
         running.database.write(
-            lambda connection: running.engine.enqueue(
+            lambda connection: running.queue.enqueue(
                 connection, "workflow", argument, workflow_id=workflow_id, partition="p"
             )
         )
@@ -176,20 +180,20 @@ def test_ended_workflows_are_pruned_and_others_are_not(running: Running) -> None
     running.engine.launch()
     for workflow_id in ("ended-1", "ended-2"):
         enqueue(workflow_id, "")
-        wait_for(lambda each=workflow_id: not running.engine.is_live(each), workflow_id)  # type: ignore[misc]  # bound now
+        wait_for(lambda each=workflow_id: not running.queue.is_live(each), workflow_id)  # type: ignore[misc]  # bound now
     enqueue("running", "x")
     wait_for(lambda: count_rows(running, "operation_outputs", "ended-1") > 0, "a result is kept")
     now = datetime.now(tz=UTC)
-    assert running.engine.prune(now - timedelta(hours=1), at_once=10) == 0
+    assert running.queue.prune(now - timedelta(hours=1), at_once=10) == 0
     later = now + timedelta(seconds=1)
-    assert running.engine.prune(later, at_once=1) == 1
-    assert running.engine.prune(later, at_once=10) == 1
-    assert running.engine.prune(later, at_once=10) == 0
+    assert running.queue.prune(later, at_once=1) == 1
+    assert running.queue.prune(later, at_once=10) == 1
+    assert running.queue.prune(later, at_once=10) == 0
     for table in ("workflow_status", "operation_outputs"):
         assert count_rows(running, table, "ended-1") == 0
-    assert running.engine.is_live("running")
+    assert running.queue.is_live("running")
     let_go.set()
-    wait_for(lambda: not running.engine.is_live("running"), "the last workflow ends")
+    wait_for(lambda: not running.queue.is_live("running"), "the last workflow ends")
 
 
 def count_rows(running: Running, table: str, workflow_id: str) -> int:

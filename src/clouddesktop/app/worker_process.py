@@ -1,0 +1,163 @@
+"""Workers in processes of their own: the API stays quick beside them, and either may die alone."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from clouddesktop.app.bootstrap import DataFolder
+from clouddesktop.app.foundation import Failpoint, founded
+from clouddesktop.app.working import UPKEEP_SECONDS, working
+from clouddesktop.config import Settings
+from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
+from clouddesktop.telemetry import configure_logging
+
+_GRACE_SECONDS = 10
+"""How long ranges at work may take to end once the worker is told to stop."""
+
+_STOP_SECONDS = 30
+_MOST_PAUSE_SECONDS = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> int:
+    """Run copies until SIGTERM or SIGINT, then drain: the exit status is 0.
+
+    It is 1 when others have taken this worker for dead, and its work over: start another one.
+    Prints one line of JSON on standard output once it works; logs go to standard error.
+
+    Raises:
+        CloudDesktopError: the worker cannot start; names the setting or the file.
+    """
+    os.umask(0o077)
+    configure_logging("info")
+    folder = DataFolder(root=settings.data_dir.absolute())
+    with folder.held():
+        return _work(settings, folder, failpoint=failpoint, is_announced=True)
+
+
+class WorkerProcess:
+    """A worker as a child of a server: started again when it dies, ended with the server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = multiprocessing.get_context("spawn")
+        self._ending = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._watch, name="worker process", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ending.set()
+        self._process.terminate()
+        self._process.join(_STOP_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+        self._thread.join()
+
+    def _start(self) -> multiprocessing.context.SpawnProcess:
+        process = self._context.Process(target=_run_child, args=(self._settings,), name="worker")
+        process.start()
+        return process
+
+    def _watch(self) -> None:
+        pause = 0.0
+        while True:
+            begun = time.monotonic()
+            self._process.join()
+            if self._ending.is_set():
+                return
+            lived = time.monotonic() - begun
+            pause = 0.0 if lived > _MOST_PAUSE_SECONDS else min(pause * 2 + 1, _MOST_PAUSE_SECONDS)
+            _log.error("the worker has ended", status=self._process.exitcode, again_in=pause)
+            if self._ending.wait(pause):
+                return
+            self._process = self._start()
+
+
+def _run_child(settings: Settings) -> None:
+    """Run in the child: the parent holds the data folder."""
+    os.umask(0o077)
+    configure_logging("info")
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    folder = DataFolder(root=settings.data_dir.absolute())
+    try:
+        status = _work(settings, folder, failpoint=lambda _: None, is_announced=False)
+    except CloudDesktopError as error:
+        _log.error("the worker cannot start", why=error.message, remedy=error.remedy)
+        status = 1
+    sys.exit(status)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _work(
+    settings: Settings, folder: DataFolder, *, failpoint: Failpoint, is_announced: bool
+) -> int:
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopped_by_signals())
+        foundation = stack.enter_context(founded(settings, folder, failpoint=failpoint))
+        if not foundation.database.is_shared or not settings.workers:
+            raise InvalidArgumentError(
+                "A worker needs a database that it can share, and something to do.",
+                remedy="Name it by --database postgresql://…, with --workers 1 or more.",
+            )
+        worker = stack.enter_context(working(foundation, on_lost=_end_at_once))
+        if is_announced:
+            sys.stdout.write(json.dumps({"event": "ready", "worker": worker.id}) + "\n")
+            sys.stdout.flush()
+        _log.info("working", worker=worker.id)
+        while not stop.wait(UPKEEP_SECONDS):
+            try:
+                worker.keep_up()
+            except Exception:  # noqa: BLE001  (whatever it is, the worker lives on and tries again)
+                _log.exception("upkeep failed, will be tried again")
+        worker.hold()
+        drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
+        _log.info("stopped", drained=drained)
+    return 0
+
+
+def _end_at_once() -> None:
+    """End without a word to anyone: what this process had belongs to others."""
+    os._exit(1)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    former = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

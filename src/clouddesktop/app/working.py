@@ -1,0 +1,210 @@
+"""Puts a worker together: it runs the copies, and keeps the store when that is its duty."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from clouddesktop.app.foundation import Foundation, check_own_store
+from clouddesktop.catalog.pruning import PRUNED_AT_ONCE
+from clouddesktop.copying.orphans import CopyOrphans
+from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
+from clouddesktop.disk.errors import MissingProgramError
+from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
+from clouddesktop.disk.spool import Spool
+from clouddesktop.ids import Prefix, new_id
+from clouddesktop.keeping.gc import Collector
+from clouddesktop.keeping.idle import IdleCollections
+from clouddesktop.keeping.originals import open_original
+from clouddesktop.keeping.retention import Retention
+from clouddesktop.keeping.runs import Keeper, RunDesk
+from clouddesktop.keeping.scrub import Scrubber
+from clouddesktop.model.keeping import RunKind
+from clouddesktop.store.chunks import ChunkStore
+from clouddesktop.store.manifests import ManifestStore
+from clouddesktop.workflow.engine import WorkflowEngine
+from clouddesktop.workflow.membership import Membership
+
+_log = structlog.get_logger(__name__)
+
+EXECUTOR_ID = "embedded"
+"""Of a database that nobody shares. Constant, so that a restart takes its workflows up again; the
+data folder's lock keeps it unique."""
+
+UPKEEP_SECONDS = 1.0
+"""How often to call `Worker.keep_up`."""
+
+_MOST_RANGES = 4
+"""Each takes some 50 MiB when nothing compresses: six made the process exceed 400 MiB."""
+
+_CLOSE_SECONDS = 10
+"""How long a stopping worker waits for the keeper to let go of what it does."""
+
+
+class Duty:
+    """Whether this process keeps the store; alone on a database, it always does."""
+
+    def __init__(self, *, is_mine: bool) -> None:
+        self.is_mine = is_mine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """What runs copies and keeps the store; valid inside `working`."""
+
+    id: str
+    desk: RunDesk
+    _engine: WorkflowEngine
+    _keeper: Keeper
+    _spool: Spool
+    _membership: Membership | None
+    _duty: Duty
+    _orphans: CopyOrphans
+    _idle_collections: IdleCollections
+    _retention: Retention
+
+    def keep_up(self) -> None:
+        """Look after what nobody works on any more; to be called every UPKEEP_SECONDS."""
+        self._engine.resume_lost()
+        if self._membership is not None:
+            self._duty.is_mine = self._membership.look_after_others()
+        if self._duty.is_mine:
+            self._orphans.look()
+            self._idle_collections.look()
+            self._retention.look()
+
+    def hold(self) -> None:
+        """Begin nothing new. What is being unpacked would be unpacked again anyway: it ends."""
+        self._engine.hold()
+        self._keeper.close(timeout_seconds=0)
+        self._spool.close()
+
+    def drain(self, *, timeout_seconds: float) -> bool:
+        """Hold, and wait for what is at work; False when some still is at the end."""
+        return self._engine.drain(timeout_seconds=timeout_seconds)
+
+
+@contextmanager
+def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[Worker]:
+    """Build a worker and launch it: it goes on with what others have left.
+
+    `on_lost` is called from a thread when the workers of a shared database have taken this one for
+    dead, and its work over: the process must end.
+    """
+    settings, database = foundation.settings, foundation.database
+    worker_id = new_id(Prefix.WORKER) if database.is_shared else EXECUTOR_ID
+    with ExitStack() as stack:
+        ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
+        threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
+        stack.callback(threads.shutdown, cancel_futures=True)
+        threads.submit(_report_sandbox)
+        spool = Spool(foundation.folder.spool, most_bytes=settings.spool_size)
+        stack.callback(spool.close)
+        duty = Duty(is_mine=not database.is_shared)
+        membership = None
+        if database.is_shared:
+            membership = Membership(
+                database=database,
+                queue=foundation.queue,
+                worker_id=worker_id,
+                host=socket.gethostname(),
+                lease_seconds=settings.worker_lease,
+                on_lost=on_lost,
+            )
+            membership.join()
+            stack.callback(membership.leave)
+        engine = WorkflowEngine(queue=foundation.queue, executor_id=worker_id)
+        stack.callback(engine.stop)
+        workflow = _make_copies(foundation, threads, ranges_at_once=ranges_at_once, spool=spool)
+        engine.register(COPY_IMAGE, workflow.run)
+        foundation.queue.set_bounds(per_worker=settings.workers, per_folder=settings.folder_copies)
+        engine.launch()
+        orphans = CopyOrphans(database=database, queue=foundation.queue)
+        if duty.is_mine:
+            orphans.look()
+        keeper = _make_keeper(foundation, spool, is_on_duty=lambda: duty.is_mine)
+        keeper.launch()
+        stack.callback(keeper.close, timeout_seconds=_CLOSE_SECONDS)
+        yield Worker(
+            id=worker_id,
+            desk=keeper.desk,
+            _engine=engine,
+            _keeper=keeper,
+            _spool=spool,
+            _membership=membership,
+            _duty=duty,
+            _orphans=orphans,
+            _idle_collections=IdleCollections(
+                database=database, desk=keeper.desk, after_seconds=settings.collect_after
+            ),
+            _retention=Retention(
+                database=database,
+                days=settings.operation_retention,
+                prune_workflows=partial(foundation.queue.prune, at_once=PRUNED_AT_ONCE),
+            ),
+        )
+
+
+def _make_copies(
+    foundation: Foundation, threads: Executor, *, ranges_at_once: int, spool: Spool
+) -> CopyWorkflow:
+    return CopyWorkflow(
+        database=foundation.database,
+        sources=foundation.sources,
+        chunks=foundation.chunks,
+        manifests=foundation.manifests,
+        threads=threads,
+        ranges_at_once=ranges_at_once,
+        sandbox=SandboxPolicy(foundation.settings.sandbox),
+        spool=spool,
+        failpoint=foundation.failpoint,
+    )
+
+
+def _make_keeper(foundation: Foundation, spool: Spool, *, is_on_duty: Callable[[], bool]) -> Keeper:
+    collector = Collector(
+        database=foundation.database,
+        chunks=foundation.chunks,
+        manifests=foundation.manifests,
+        failpoint=foundation.failpoint,
+    )
+    return Keeper(
+        database=foundation.database,
+        works={RunKind.GC: collector.run, RunKind.SCRUB: _make_scrubber(foundation, spool).run},
+        is_on_duty=is_on_duty,
+    )
+
+
+def _make_scrubber(foundation: Foundation, spool: Spool) -> Scrubber:
+    settings, keys = foundation.settings, foundation.keys
+    return Scrubber(
+        database=foundation.database,
+        chunks=ChunkStore(foundation.blobs, keys=keys),
+        manifests=ManifestStore(foundation.blobs, keys=keys),
+        key_id="" if keys.active is None else keys.active.id,
+        open_original=partial(
+            open_original,
+            foundation.sources,
+            sandbox=SandboxPolicy(settings.sandbox),
+            spool=spool,
+        ),
+        check_store=lambda: check_own_store(foundation.blobs, foundation.database),
+        bytes_per_second=settings.scrub_rate,
+    )
+
+
+def _report_sandbox() -> None:
+    """Say once, at the start, whether QEMU can be locked in; that takes a moment to find out."""
+    try:
+        why = explain_missing_sandbox()
+    except MissingProgramError as error:
+        why = error.message
+    if why:
+        _log.warning("no sandbox for QEMU: see the setting sandbox", why=why)
