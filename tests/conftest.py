@@ -34,6 +34,7 @@ pytest_plugins = [
     "parts.postgres",
     "parts.seaweedfs",
     "parts.server",
+    "parts.cluster",  # last: it imports the others
 ]
 
 # Started by nohup or in the background of a script, children would ignore Ctrl-C as we do.

@@ -96,7 +96,7 @@ class Reading:
 
     def change_status(self, image_id: str, status: ImageStatus) -> None:
         """Do as a copy that ends does; where the status counts, the image moves."""
-        self.catalogue.run(set_status, image_id, status)
+        self.catalogue.write(set_status, image_id, status)
         self.images[image_id] = replace(self.images[image_id], status=status)
         if any(key.field is SortField.STATUS for key in self.order):
             self._note_move(image_id)

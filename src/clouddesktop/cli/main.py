@@ -24,6 +24,7 @@ from clouddesktop.cli import (
     roles,
     serve,
     store,
+    worker,
 )
 from clouddesktop.cli.options import (
     EndpointOption,
@@ -56,6 +57,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("migrate")(worker.migrate)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
 app.add_typer(manager_app, name="resource-manager", help="Clouds, folders, and rights.")

@@ -41,7 +41,8 @@ class ServerOptions(TypedDict):
     ]
     database: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="sqlite:///PATH. Default: a database in the data folder."),
+        typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://USER@HOST/NAME. Default: a database in the data"
+            " folder."),
     ]
     store: Annotated[
         str | None,
@@ -110,7 +111,26 @@ class ServerOptions(TypedDict):
         ),
     ]
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Copies that run at a time. Default: 2.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Copies that run at a time here; 0 leaves them to the workers of a shared"
+            " database. Default: 2.",
+        ),
+    ]
+    worker_lease: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long a worker of a shared database may give no sign of life before others go"
+            " on with its copies. Default: 15.",
+        ),
+    ]
+    folder_copies: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Copies of one folder that run at a time. Default: any number."
+        ),
     ]
     collect_after: Annotated[
         int | None,

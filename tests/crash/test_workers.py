@@ -1,0 +1,143 @@
+"""Workers that die, pause and come back: the others go on from the last finished range."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.operation.operation_pb2 import Operation
+
+from parts.cluster import LEASE_SECONDS, Cluster, WorkerProcess
+from parts.disks import MIB, random_bytes, write_raw
+from parts.official import OfficialClient
+from parts.waiting import wait_for
+
+pytestmark = pytest.mark.crash
+
+DISK_SIZE = 1216 * MIB
+
+
+@pytest.fixture
+def raw(cluster: Cluster) -> Path:
+    """A disk that takes some seconds to copy."""
+    path = cluster.sources_dir / "disk.raw"
+    pieces = {at: random_bytes(60 * MIB, seed=at) for at in range(0, DISK_SIZE, 64 * MIB)}
+    write_raw(path, size=DISK_SIZE, data=pieces)
+    return path
+
+
+def start_workers(cluster: Cluster) -> list[WorkerProcess]:
+    workers = [cluster.make_worker(), cluster.make_worker()]
+    for each in workers:
+        each.start()
+    return workers
+
+
+def find_busy(workers: list[WorkerProcess]) -> tuple[WorkerProcess, WorkerProcess]:
+    """Tell the worker that has begun the copy from the one that has not."""
+    wait_for(lambda: any(map(is_busy, workers)), "a worker has begun")
+    workers = sorted(workers, key=is_busy, reverse=True)
+    return workers[0], workers[1]
+
+
+def is_busy(worker: WorkerProcess) -> bool:
+    log = worker.log.read_text()
+    return "copy begins" in log or "copy goes on" in log
+
+
+def wait_bytes(cluster: Cluster, operation: Operation, more_than: int) -> int:
+    """Wait until more of the copy is done; give how much."""
+    wait_for(
+        lambda: cluster.find_operation(operation.id).bytes_done > more_than,
+        f"more than {more_than} bytes are done",
+    )
+    done: int = cluster.find_operation(operation.id).bytes_done
+    return done
+
+
+def check(cluster: Cluster, operation: Operation, raw: Path) -> None:
+    """The copy has succeeded, byte by byte, and the store holds nothing that is not known."""
+    image = DesktopImage()
+    assert operation.response.Unpack(image), operation
+    with cluster.inspected() as inspection:
+        inspection.check_image(image.id, raw)
+
+
+def test_a_dead_workers_copy_goes_on_elsewhere(cluster: Cluster, raw: Path) -> None:
+    """Soon after its lease, and no range that was recorded is read again."""
+    server = cluster.make_server()
+    server.start()
+    client = OfficialClient(server.profile)
+    workers = start_workers(cluster)
+    operation = client.copy("disk", "disk")
+    busy, idle = find_busy(workers)
+    done = wait_bytes(cluster, operation, 0)
+    killed_at = time.monotonic()
+    busy.kill()
+    done = cluster.find_operation(operation.id).bytes_done
+    wait_bytes(cluster, operation, done)
+    print(f"failover: {time.monotonic() - killed_at:.1f} s at a lease of {LEASE_SECONDS} s")  # noqa: T201
+    check(cluster, client.wait(operation.id), raw)
+    assert "copy goes on" in idle.log.read_text()
+    row = cluster.find_operation(operation.id)
+    assert row.epoch == 2
+    assert row.bytes_done == row.bytes_total
+    assert idle.stop() == 0
+    assert server.stop() == 0
+
+
+def test_a_worker_that_comes_back_from_a_pause_changes_nothing(cluster: Cluster, raw: Path) -> None:
+    """Others have its copy by then: it ends, and what they have published stays as it is."""
+    server = cluster.make_server()
+    server.start()
+    client = OfficialClient(server.profile)
+    workers = start_workers(cluster)
+    operation = client.copy("disk", "disk")
+    busy, idle = find_busy(workers)
+    wait_bytes(cluster, operation, 0)
+    busy.signal(signal.SIGSTOP)
+    finished = client.wait(operation.id)
+    check(cluster, finished, raw)
+    busy.signal(signal.SIGCONT)
+    assert busy.wait() == 1
+    assert "taken this worker for dead" in busy.log.read_text()
+    assert client.get_operation(operation.id) == finished
+    check(cluster, finished, raw)
+    assert idle.stop() == 0
+
+
+def test_a_worker_that_is_stopped_hands_over_at_once(cluster: Cluster, raw: Path) -> None:
+    """Nobody waits for a lease."""
+    server = cluster.make_server()
+    server.start()
+    client = OfficialClient(server.profile)
+    workers = start_workers(cluster)
+    operation = client.copy("disk", "disk")
+    busy, idle = find_busy(workers)
+    wait_bytes(cluster, operation, 0)
+    assert busy.stop() == 0
+    check(cluster, client.wait(operation.id), raw)
+    assert "copy goes on" in idle.log.read_text()
+
+
+def test_a_server_starts_its_own_worker_again(cluster: Cluster, raw: Path) -> None:
+    """The copy goes on, and the server answers all the while."""
+    server = cluster.make_server(workers=2)
+    server.start()
+    client = OfficialClient(server.profile)
+    operation = client.copy("disk", "disk")
+    done = wait_bytes(cluster, operation, 0)
+    assert server.process is not None
+    kill_children(server.process.pid)
+    wait_bytes(cluster, operation, done)
+    check(cluster, client.wait(operation.id), raw)
+    assert server.stop() == 0
+
+
+def kill_children(pid: int) -> None:
+    for child in psutil.Process(pid).children():
+        child.kill()
