@@ -6,19 +6,23 @@ import signal
 import time
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
 from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
+from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import ListDesktopImagesRequest
 from yandex.cloud.operation.operation_pb2 import Operation
 
 from parts.cluster import LEASE_SECONDS, Cluster, WorkerProcess
 from parts.disks import MIB, random_bytes, write_raw
-from parts.official import OfficialClient
+from parts.official import OfficialClient, refused
+from parts.postgres import Postgres
 from parts.waiting import wait_for
 
 pytestmark = pytest.mark.crash
 
-DISK_SIZE = 1216 * MIB
+DISK_SIZE = 768 * MIB
 
 
 @pytest.fixture
@@ -135,6 +139,29 @@ def test_a_server_starts_its_own_worker_again(cluster: Cluster, raw: Path) -> No
     kill_children(server.process.pid)
     wait_bytes(cluster, operation, done)
     check(cluster, client.wait(operation.id), raw)
+    assert server.stop() == 0
+
+
+def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw: Path) -> None:
+    """Calls are told to come again; the copy goes on in the run that it is in."""
+    server = cluster.make_server()
+    server.start()
+    client = OfficialClient(server.profile)
+    [worker, _] = start_workers(cluster)
+    operation = client.copy("disk", "disk")
+    wait_bytes(cluster, operation, 0)
+    postgres.crash()
+    try:
+        refusal = refused(lambda: client.images.List(ListDesktopImagesRequest(folder_id="any")))
+        assert refusal.code is grpc.StatusCode.UNAVAILABLE
+        assert refusal.get_detail(RetryInfo).retry_delay.ToMilliseconds() > 0
+        ended = time.monotonic() + LEASE_SECONDS * 1.5
+        wait_for(lambda: time.monotonic() > ended, "it was away for longer than a lease")
+    finally:
+        postgres.resume()
+    check(cluster, client.wait(operation.id), raw)
+    assert cluster.find_operation(operation.id).epoch == 1
+    assert worker.stop() == 0
     assert server.stop() == 0
 
 

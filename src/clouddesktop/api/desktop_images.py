@@ -100,7 +100,7 @@ class DesktopImageServicer:
         return self._operations.pack(operation)
 
     async def get(self, request: GetDesktopImageRequest, call: Call) -> DesktopImage:
-        image, verified_at = self._database.read_nowait(
+        image, verified_at = await self._database.aread_few(
             get_image_with_verification, request.image_id
         )
         call.caller.require(Permission.IMAGES_GET, Resource.of_image(image.id, image.folder_id))
@@ -126,8 +126,8 @@ class DesktopImageServicer:
         )
         # A page is found by an index; a filter may have to look at all of the folder.
         is_short = not conditions and page_size <= DEFAULT_PAGE_SIZE
-        database = self._database
-        images = database.read_nowait(query) if is_short else await database.aread(query)
+        read = self._database.aread_few if is_short else self._database.aread
+        images = await read(query)
         page = _to_page(images, page_size=page_size)
         if len(page.desktop_images) < len(images):
             last = images[len(page.desktop_images) - 1]

@@ -39,12 +39,12 @@ class OperationServicer:
         self._operations = operations
 
     async def get(self, request: GetOperationRequest, call: Call) -> Operation:
-        operation = self._get(request.operation_id, call.caller)
+        operation = await self._get(request.operation_id, call.caller)
         call.trailing[PROGRESS_KEY] = json.dumps(operation.progress.to_record())
         return self._operations.pack(operation)
 
     async def cancel(self, request: CancelOperationRequest, call: Call) -> Operation:
-        operation = self._get(request.operation_id, call.caller)
+        operation = await self._get(request.operation_id, call.caller)
         if operation.created_by != call.caller.id:
             permission = _CANCEL_PERMISSIONS.get(operation.kind, Permission.FOLDERS_GET)
             call.caller.require(permission, _resource_of(operation))
@@ -57,9 +57,9 @@ class OperationServicer:
         )
         return self._operations.pack(operation)
 
-    def _get(self, operation_id: str, caller: Caller) -> model.Operation:
+    async def _get(self, operation_id: str, caller: Caller) -> model.Operation:
         """Get an operation that the caller has started, or whose folder it may see."""
-        found = self._database.read_nowait(get_operation, operation_id)
+        found = await self._database.aread_few(get_operation, operation_id)
         if found.created_by != caller.id:
             caller.require(Permission.FOLDERS_GET, _resource_of(found))
         return found

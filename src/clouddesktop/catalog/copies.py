@@ -184,7 +184,7 @@ def record_range(
     *,
     pack: StoredPack | None,
 ) -> bool:
-    """Record a range whose new chunks are durable in `pack`.
+    """Record a range whose new chunks are durable in `pack`; may be repeated.
 
     Returns:
         Whether `pack` is needed. It is not when other copies have stored all of its chunks in the
@@ -195,6 +195,8 @@ def record_range(
         RunReplacedError: this run is over; nothing is recorded.
     """
     update_run(connection, run, attempts=0)  # first of all: a replaced run stops here
+    if is_range_recorded(connection, run, record.index):
+        return True  # by this same call, whose answer was lost with the connection
     number = None if pack is None else _index_pack(connection, run, pack)
     if number is None:
         record = replace(

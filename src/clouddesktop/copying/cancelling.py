@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
+from clouddesktop.catalog.backend import DatabaseUnavailableError
 from clouddesktop.catalog.cancelling import find_failure
 from clouddesktop.catalog.copies import CopyRun
 from clouddesktop.catalog.engine import Database
@@ -37,7 +39,8 @@ class Cancellation:
             OperationCancelledError: it has one; the one that it has stays.
         """
         if not self._is_cancelled:
-            self._is_cancelled = self._database.read(find_failure, self._run) is not None
+            with suppress(DatabaseUnavailableError):  # while it is away, nobody can cancel
+                self._is_cancelled = self._database.read(find_failure, self._run) is not None
         self._raise_if_cancelled()
 
     def _raise_if_cancelled(self) -> None:

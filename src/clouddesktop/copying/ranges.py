@@ -18,7 +18,7 @@ from clouddesktop.catalog.copies import (
     is_range_recorded,
     record_range,
 )
-from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.disk.reader import Disk
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.manifest import CHUNK_SIZE, CopyRange, chunk_length
@@ -81,7 +81,7 @@ class RangeStore:
         self,
         *,
         run: CopyRun,
-        database: Database,
+        database: PatientDatabase,
         chunks: ChunkStore,
         memory: RangeMemory,
         check_wanted: Callable[[], None],

@@ -83,8 +83,17 @@ class CopySession:
         """Raise once nothing more is to be done.
 
         Raises:
-            RunReplacedError: the run is over, or the server stops: a later run does it.
+            RunReplacedError: as `check_running` says.
             OperationCancelledError: the copy was cancelled.
+        """
+        self.check_running()
+        self._check_cancelled()
+
+    def check_running(self) -> None:
+        """Raise once this run can do nothing more.
+
+        Raises:
+            RunReplacedError: the run is over, or the server stops: a later run does it.
         """
         if self._is_over:
             raise RunReplacedError("The run is over.")
@@ -93,7 +102,6 @@ class CopySession:
                 self._spool.check_open()
             except SpoolClosedError as error:
                 raise RunReplacedError("The server stops.") from error
-        self._check_cancelled()
 
     def _open(self) -> tuple[SourceFile, Disk]:
         self.check_alive()

@@ -17,7 +17,7 @@ from clouddesktop.catalog import copies, sealing
 from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
@@ -76,14 +76,14 @@ class CopyStages:
         self._run = run
         self._session = session
         self._cancellation = cancellation
-        self._database = database
+        self._database = PatientDatabase(database, check=session.check_running)
         self._chunks = chunks
         self._manifests = manifests
         self._threads = threads
         self._failpoint = failpoint
         self._ranges = RangeStore(
             run=run,
-            database=database,
+            database=self._database,
             chunks=chunks,
             memory=memory,
             check_wanted=cancellation.check,
@@ -254,7 +254,7 @@ class CopyStages:
         )
 
     def _retried(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return write_patiently(self._database, query, self._run, *args, **kwargs)
+        return self._database.write(query, self._run, *args, **kwargs)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -93,13 +93,13 @@ class CopyStarter:
             QuotaExceededError: the folder's cloud has as many images, or bytes, as it may.
             IdempotencyKeyReusedError: the key came with another request before.
         """
-        earlier = self._database.read_nowait(
+        earlier = await self._database.aread_few(
             _look_up, request.folder_id, subject_id=caller.id, idempotency=idempotency
         )
         if earlier is not None:
             return earlier
         caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
-        imported = self._database.read_nowait(find_imported_image, request.compute_image_id)
+        imported = await self._database.aread_few(find_imported_image, request.compute_image_id)
         if imported is not None:
             origin = _origin_of_imported(imported, request, caller)
         else:

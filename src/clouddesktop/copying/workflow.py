@@ -13,7 +13,7 @@ import structlog
 
 from clouddesktop.catalog.copies import begin_run
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory
 from clouddesktop.copying.session import CopySession
@@ -62,7 +62,8 @@ class CopyWorkflow:
         """Copy, or go on with a copy that was interrupted, to the operation's end."""
         self._failpoint("run-begin")
         # Outside the steps on purpose: a step would give a resumed run the epoch of the one before.
-        run = await asyncio.to_thread(write_patiently, self._database, begin_run, operation_id)
+        database = PatientDatabase(self._database, check=self._spool.check_open)
+        run = await asyncio.to_thread(database.write, begin_run, operation_id)
         if run is None:
             return
         _log.info(

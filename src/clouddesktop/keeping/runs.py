@@ -36,9 +36,10 @@ import sqlalchemy as sa
 import structlog
 
 from clouddesktop.catalog import keeper_runs
+from clouddesktop.catalog.backend import DatabaseUnavailableError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import KeeperRunReplacedError
-from clouddesktop.catalog.patience import write_patiently
+from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.errors import (
     AbortedError,
     CloudDesktopError,
@@ -97,6 +98,7 @@ class Turn:
         self.options = dict(run.options)
         self.progress = dict(run.progress)
         self._database = database
+        self._patient = PatientDatabase(database, check=self._check_open)
         self._interruption: _Interruption | None = None
         self._next_look = 0.0
 
@@ -114,9 +116,15 @@ class Turn:
         if time.monotonic() >= self._next_look:
             self._look()
         if self._interruption is not None:
-            raise RunInterruptedError(
-                f"The turn of run {self.run_id} is over: {self._interruption.value}."
-            )
+            raise self._interrupted(self._interruption)
+
+    def _check_open(self) -> None:
+        """Raise when the process cannot even wait for a write any more."""
+        if self._interruption is _Interruption.CLOSE:
+            raise self._interrupted(self._interruption)
+
+    def _interrupted(self, why: _Interruption) -> RunInterruptedError:
+        return RunInterruptedError(f"The turn of run {self.run_id} is over: {why.value}.")
 
     def look_soon(self) -> None:
         """Have the next `check` see what there is to be seen."""
@@ -144,14 +152,12 @@ class Turn:
             keeper_runs.check_current(connection, self.run_id, self.epoch)
             return query(connection, *args, **kwargs)
 
-        return write_patiently(self._database, fenced)
+        return self._patient.write(fenced)
 
     def save(self, progress: Mapping[str, Any]) -> None:
         """Keep `progress` (JSON-ready, small): people see it, and the next turn goes on from it."""
         self.progress = dict(progress)
-        write_patiently(
-            self._database, keeper_runs.save_progress, self.run_id, self.epoch, self.progress
-        )
+        self._patient.write(keeper_runs.save_progress, self.run_id, self.epoch, self.progress)
 
 
 Work = Callable[[Turn], Mapping[str, Any]]
@@ -224,6 +230,7 @@ class Keeper:
         self._database = database
         self._works = dict(works)
         self._is_on_duty = is_on_duty
+        self._patient = PatientDatabase(database, check=self._check_open)
         self.desk = RunDesk(database=database, kinds=self._works)
         self.desk.watch(self._take_note)
         self._changed = threading.Condition()
@@ -250,6 +257,10 @@ class Keeper:
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise RunInterruptedError("The keeper closes.")
 
     def _take_note(self) -> None:
         with self._changed:
@@ -308,10 +319,12 @@ class Keeper:
             if turn.interruption is _Interruption.STOP:
                 self._end(turn, state=RunState.STOPPED, report=turn.progress)
             elif turn.interruption is _Interruption.MAKE_WAY:
-                write_patiently(self._database, keeper_runs.make_way, turn.run_id, turn.epoch)
+                self._patient.write(keeper_runs.make_way, turn.run_id, turn.epoch)
             log.info("run interrupted", why=str(turn.interruption))
         except KeeperRunReplacedError:
             log.warning("run replaced")
+        except DatabaseUnavailableError:
+            raise  # as after a crash, the run goes on later
         except Exception as error:
             if not isinstance(error, CloudDesktopError):
                 log.exception("run failed")
@@ -323,7 +336,7 @@ class Keeper:
             log.info("run ends")
 
     def _end(self, turn: Turn, **values: Any) -> None:
-        write_patiently(self._database, keeper_runs.end_run, turn.run_id, turn.epoch, **values)
+        self._patient.write(keeper_runs.end_run, turn.run_id, turn.epoch, **values)
 
 
 def _check_attempts(turn: Turn, attempts: int) -> None:
