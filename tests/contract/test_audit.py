@@ -100,7 +100,7 @@ def test_the_end_of_a_copy_that_a_crash_interrupted_is_in_the_log(
     operation = OfficialClient(paused.server.profile).copy(compute_image, "golden")
     paused.wait_paused()
     paused.server.kill()
-    server = make_server(data_dir=paused.server.data_dir)
+    server = make_server(data_dir=paused.server.data_dir, options=paused.server.options)
     server.start()
     OfficialClient(server.profile).wait(operation.id)
     end = ("clouddesktop.CopyDesktopImage", "DONE")

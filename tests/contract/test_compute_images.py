@@ -149,7 +149,7 @@ def test_the_official_sdk_drives_the_whole_flow(
     assert [each.description for each in stub.ListOperations(done).operations] == ["Create image"]
     assert refused(lambda: client.copy(image.id, "late")).code == grpc.StatusCode.NOT_FOUND
     assert importing.stop() == 0
-    inspection = Inspection.of(importing.data_dir)
+    inspection = Inspection.of_server(importing)
     inspection.check_image(desktop.id, raw)
     inspection.check_store()
     inspection.close()
@@ -283,7 +283,7 @@ def test_an_import_goes_on_after_a_crash(
     desktop = DesktopImage()
     assert copied.response.Unpack(desktop)
     assert paused.server.stop() == 0
-    inspection = Inspection.of(paused.server.data_dir)
+    inspection = Inspection.of_server(paused.server)
     inspection.check_image(desktop.id, raw)
     inspection.close()
 

@@ -92,7 +92,7 @@ def test_another_client_of_the_protocol_resumes(
     desktop = DesktopImage()
     assert official.copy(image.id, "sent").response.Unpack(desktop)
     assert server.stop() == 0
-    inspection = Inspection.of(server.data_dir)
+    inspection = Inspection.of_server(server)
     inspection.check_image(desktop.id, raw)
     inspection.close()
 

@@ -16,6 +16,7 @@ from clouddesktop.ids import Digest
 from clouddesktop.store.blobs import open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
+from parts.server import ServerProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,16 @@ class Inspection:
         blobs = open_store(f"file://{store or data_dir / 'store'}")
         return cls(
             database=Database(f"sqlite:///{data_dir / 'clouddesktop.db'}"),
+            chunks=ChunkStore(blobs),
+            manifests=ManifestStore(blobs),
+        )
+
+    @classmethod
+    def of_server(cls, server: ServerProcess) -> Inspection:
+        """Look into what a server works on, wherever that lies."""
+        blobs = open_store(server.store_url)
+        return cls(
+            database=Database(server.database_url),
             chunks=ChunkStore(blobs),
             manifests=ManifestStore(blobs),
         )

@@ -37,6 +37,20 @@ class ServerProcess:
         return self.data_dir / "profile.yaml"
 
     @property
+    def database_url(self) -> str:
+        """The database that its options name, or its data folder's own."""
+        return self._given.get("--database", f"sqlite:///{self.data_dir / 'clouddesktop.db'}")
+
+    @property
+    def store_url(self) -> str:
+        """The store that its options name, or its data folder's own."""
+        return self._given.get("--store", f"file://{self.data_dir / 'store'}")
+
+    @property
+    def _given(self) -> dict[str, str]:
+        return dict(zip(self.options, self.options[1:], strict=False))
+
+    @property
     def log(self) -> Path:
         return self.data_dir.with_name(f"{self.data_dir.name}.log")
 

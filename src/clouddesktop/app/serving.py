@@ -32,7 +32,7 @@ from clouddesktop.api.system_images_http import system_image_routes
 from clouddesktop.api.uploads import upload_routes
 from clouddesktop.app.addresses import Address, own_names
 from clouddesktop.app.bootstrap import DataFolder, DataFolderDamagedError, write_profile
-from clouddesktop.app.foundation import Failpoint, Foundation, founded
+from clouddesktop.app.foundation import Failpoint, Foundation, founded, no_failpoint
 from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.oidc import make_oidc
 from clouddesktop.app.parts import Parts, built
@@ -60,7 +60,7 @@ _UPKEEP_SECONDS = 5
 _log = structlog.get_logger(__name__)
 
 
-def run_server(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> int:
+def run_server(settings: Settings, *, failpoint: Failpoint = no_failpoint) -> int:
     """Serve until SIGTERM or SIGINT, then drain; the exit status is 0.
 
     Prints one line of JSON on standard output once requests are taken; logs go to standard error.
@@ -110,7 +110,7 @@ def _bring_worker(foundation: Foundation, stack: ExitStack) -> Worker | None:
             )
         return stack.enter_context(working(foundation, on_lost=lambda: None))
     if foundation.settings.workers:
-        stack.enter_context(WorkerProcess(foundation.settings))
+        stack.enter_context(WorkerProcess(foundation.settings, failpoint=foundation.failpoint))
     return None
 
 

@@ -18,7 +18,7 @@ from typing import Self
 import structlog
 
 from clouddesktop.app.bootstrap import DataFolder
-from clouddesktop.app.foundation import Failpoint, founded
+from clouddesktop.app.foundation import Failpoint, founded, no_failpoint
 from clouddesktop.app.working import UPKEEP_SECONDS, working
 from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
@@ -33,7 +33,7 @@ _MOST_PAUSE_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run_worker(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> int:
+def run_worker(settings: Settings, *, failpoint: Failpoint = no_failpoint) -> int:
     """Run copies until SIGTERM or SIGINT, then drain: the exit status is 0.
 
     It is 1 when others have taken this worker for dead, and its work over: start another one.
@@ -52,8 +52,8 @@ def run_worker(settings: Settings, *, failpoint: Failpoint = lambda _: None) -> 
 class WorkerProcess:
     """A worker as a child of a server: started again when it dies, ended with the server."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, failpoint: Failpoint) -> None:
+        self._arguments = (settings, failpoint)
         self._context = multiprocessing.get_context("spawn")
         self._ending = threading.Event()
         self._process = self._start()
@@ -77,7 +77,7 @@ class WorkerProcess:
         self._thread.join()
 
     def _start(self) -> multiprocessing.context.SpawnProcess:
-        process = self._context.Process(target=_run_child, args=(self._settings,), name="worker")
+        process = self._context.Process(target=_run_child, args=self._arguments, name="worker")
         process.start()
         return process
 
@@ -96,14 +96,14 @@ class WorkerProcess:
             self._process = self._start()
 
 
-def _run_child(settings: Settings) -> None:
+def _run_child(settings: Settings, failpoint: Failpoint) -> None:
     """Run in the child: the parent holds the data folder."""
     os.umask(0o077)
     configure_logging("info")
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     folder = DataFolder(root=settings.data_dir.absolute())
     try:
-        status = _work(settings, folder, failpoint=lambda _: None, is_announced=False)
+        status = _work(settings, folder, failpoint=failpoint, is_announced=False)
     except CloudDesktopError as error:
         _log.error("the worker cannot start", why=error.message, remedy=error.remedy)
         status = 1

@@ -1,0 +1,29 @@
+"""Every contract test runs on an installation of one machine, and on one that can be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from parts.postgres import Postgres
+from parts.server import ServerProcess
+
+
+@pytest.fixture(params=["embedded", "shared"])
+def make_server(
+    request: pytest.FixtureRequest, make_server: Callable[..., ServerProcess]
+) -> Callable[..., ServerProcess]:
+    """Make servers on folders of their own, or on PostgreSQL with a worker apart."""
+    if request.param == "embedded":
+        return make_server
+    postgres: Postgres = request.getfixturevalue("postgres")
+
+    def make(**options: Any) -> ServerProcess:
+        given = options.pop("options", ())
+        if "--database" not in given:
+            given = ("--database", postgres.make_database(), *given)
+        return make_server(options=given, **options)
+
+    return make
