@@ -56,7 +56,9 @@ def test_a_taken_port_ends_the_start_with_one_paragraph(tmp_path: Path, setting:
     ("options", "words"),
     [
         (("--source", "images=file:///missing/folder"), "/missing/folder"),
-        (("--database", "postgresql://localhost/db"), "PostgreSQL is not served yet"),
+        (("--database", "mysql://localhost/db"), "neither sqlite:///PATH nor postgresql"),
+        (("--database", "postgresql://localhost:1/db"), "out of reach"),
+        (("--workers", "0"), "workers is 0"),
         (("--store", "s3://bucket/prefix"), "not served yet"),
         (("--grpc", "localhost"), "not HOST:PORT"),
         (("--plaintext", "--grpc", "0.0.0.0:0"), "loopback"),

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine: one server for all tests of a process, reached by a socket."""
+"""A real PostgreSQL on this machine: one server for the tests of a module, reached by a socket."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Postgres:
         return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: some tests look what children this process has
 def postgres() -> Iterator[Postgres]:
     """The running server."""
     found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))

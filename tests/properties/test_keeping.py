@@ -21,7 +21,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clouddesktop.catalog import copies, keeper_runs, tables
+from clouddesktop.catalog import copies, keeper_runs, rolling_back, tables
 from clouddesktop.catalog.copies import CopyRun, is_range_recorded
 from clouddesktop.errors import AbortedError, Code, Failure
 from clouddesktop.keeping.stats import StoreMeter
@@ -199,12 +199,12 @@ class Keeping(RuleBasedStateMachine):
 
     def roll_back(self, name: str) -> None:
         run = self.model.copying[name].run
-        self.folder.database.write(copies.record_failure, run, FAILURE)
-        gone = self.folder.database.write(copies.roll_back, run)
+        self.folder.database.write(rolling_back.record_failure, run, FAILURE)
+        gone = self.folder.database.write(rolling_back.roll_back, run)
         self.failpoint("rolled-back")
         for pack_id in gone:
             self.folder.chunks.delete_pack(pack_id)
-        self.folder.database.write(copies.finish_rollback, run)
+        self.folder.database.write(rolling_back.finish_rollback, run)
         del self.model.copying[name]
 
     def delete_image(self, name: str) -> None:

@@ -171,6 +171,7 @@ class _Server:
                 self._worker.hold()
             http.stop()
             await grpc_server.stop(_GRACE_SECONDS)
+        await asyncio.to_thread(self._look_after)  # what the stop waited for has ended
 
     def _build_http(self, api: Api) -> ASGIApp:
         rest = RestApp(api, NOT_SERVED)
@@ -251,12 +252,15 @@ class _Server:
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
-            try:
-                await asyncio.to_thread(self._operation_ends.look)
-                if self._worker is not None:
-                    await asyncio.to_thread(self._worker.keep_up)
-            except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
-                _log.exception("upkeep failed, will be tried again")
+            await asyncio.to_thread(self._look_after)
+
+    def _look_after(self) -> None:
+        try:
+            self._operation_ends.look()
+            if self._worker is not None:
+                self._worker.keep_up()
+        except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
+            _log.exception("upkeep failed, will be tried again")
 
 
 def _prepare_tls(folder: DataFolder, names: set[str]) -> TlsFiles:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.copies import CopyRun, finish_rollback, roll_back, run_of
+from clouddesktop.catalog.copies import CopyRun, run_of
 from clouddesktop.catalog.operations import get_operation
+from clouddesktop.catalog.rolling_back import finish_rollback, roll_back
 from clouddesktop.catalog.tables import operations
 from clouddesktop.errors import Failure
 from clouddesktop.model.operation import Operation, Phase

@@ -1,8 +1,7 @@
 """Queries of a running copy; each changes nothing for a run whose epoch is over.
 
 The life of a copy here: `begin_run`, `record_plan`, `record_range` for each range, then
-`record_manifest` (in sealing.py) and `publish`; or `record_failure`, `roll_back` and
-`finish_rollback`.
+`record_manifest` (in sealing.py) and `publish`; or what rolling_back.py has.
 """
 
 from __future__ import annotations
@@ -22,14 +21,13 @@ from clouddesktop.catalog.quotas import check_plan
 from clouddesktop.catalog.tables import (
     chunks,
     copy_ranges,
-    manifest_packs,
     manifests,
     operation_packs,
     operations,
     packs,
 )
 from clouddesktop.catalog.targets import TARGETS, get_record
-from clouddesktop.errors import AbortedError, Failure, OperationCancelledError
+from clouddesktop.errors import AbortedError, OperationCancelledError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage, ImageStatus, min_disk_size_of
@@ -196,7 +194,7 @@ def record_range(
     """
     update_run(connection, run, attempts=0)  # first of all: a replaced run stops here
     if is_range_recorded(connection, run, record.index):
-        return True  # by this same call, whose answer was lost with the connection
+        return True  # by this same call, whose answer was lost
     number = None if pack is None else _index_pack(connection, run, pack)
     if number is None:
         record = replace(
@@ -286,62 +284,7 @@ def publish(connection: sa.Connection, run: CopyRun, *, manifest: Digest) -> Non
             manifest=manifest,
             checksum=run.checksum,
         )
-    _forget_run(connection, run)
-
-
-def record_failure(connection: sa.Connection, run: CopyRun, failure: Failure) -> None:
-    """Set the operation's error, seen while the rollback runs; the first one stays."""
-    update_run(
-        connection,
-        run,
-        failure=sa.func.coalesce(
-            operations.c.failure, sa.bindparam(None, failure.to_record(), type_=sa.JSON)
-        ),
-        phase=str(Phase.ROLLING_BACK),
-    )
-
-
-def roll_back(connection: sa.Connection, run: CopyRun) -> list[PackId]:
-    """Remove the image, and from the index what only this copy relied on.
-
-    Returns:
-        The packs that nothing refers to any more; delete them, then call `finish_rollback`.
-    """
-    update_run(connection, run, phase=str(Phase.ROLLING_BACK))
-    target = TARGETS[run.kind]
-    connection.execute(sa.delete(target).where(target.c.id == run.image_id))
-    mine = sa.select(operation_packs.c.pack).where(
-        operation_packs.c.operation_id == run.operation_id
-    )
-    others = sa.union(
-        sa.select(operation_packs.c.pack).where(operation_packs.c.operation_id != run.operation_id),
-        sa.select(manifest_packs.c.pack),
-    )
-    rows = connection.execute(
-        sa.select(packs.c.number, packs.c.id).where(
-            packs.c.number.in_(mine), packs.c.number.not_in(others)
-        )
-    ).all()
-    numbers = [row.number for row in rows]
-    _forget_run(connection, run)
-    connection.execute(sa.delete(chunks).where(chunks.c.pack.in_(numbers)))
-    connection.execute(sa.delete(packs).where(packs.c.number.in_(numbers)))
-    return [PackId(row.id) for row in rows]
-
-
-def finish_rollback(connection: sa.Connection, run: CopyRun) -> None:
-    """End the failed operation: nothing of it is left."""
-    update_run(connection, run, done=True, phase=str(Phase.DONE))
-
-
-def indexed_packs(connection: sa.Connection, operation_id: str) -> set[PackId]:
-    """Name the packs that a copy has written and the index refers to."""
-    return {
-        PackId(each)
-        for each in connection.scalars(
-            sa.select(packs.c.id).where(packs.c.operation_id == operation_id)
-        )
-    }
+    forget_run(connection, run)
 
 
 def _index_pack(connection: sa.Connection, run: CopyRun, pack: StoredPack) -> int | None:
@@ -397,6 +340,7 @@ def _has_failed(connection: sa.Connection, run: CopyRun) -> bool:
     return failure is not None
 
 
-def _forget_run(connection: sa.Connection, run: CopyRun) -> None:
+def forget_run(connection: sa.Connection, run: CopyRun) -> None:
+    """Remove what a run keeps for itself until it is over."""
     for table in (copy_ranges, operation_packs):
         connection.execute(sa.delete(table).where(table.c.operation_id == run.operation_id))

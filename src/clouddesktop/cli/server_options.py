@@ -41,8 +41,11 @@ class ServerOptions(TypedDict):
     ]
     database: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://USER@HOST/NAME. Default: a database in the data"
-            " folder."),
+        typer.Option(
+            metavar="URL",
+            help="sqlite:///PATH or postgresql://USER@HOST/NAME. Default: a database in the data"
+            " folder.",
+        ),
     ]
     store: Annotated[
         str | None,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from clouddesktop.catalog import copies, sealing
+from clouddesktop.catalog import copies, rolling_back, sealing
 from clouddesktop.catalog.chunks import sum_stored_size
 from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
@@ -203,17 +203,17 @@ class CopyStages:
 
     def _roll_back(self) -> None:
         self._failpoint("rollback-begin")
-        for pack_id in self._retried(copies.roll_back):
+        for pack_id in self._retried(rolling_back.roll_back):
             self._chunks.delete_pack(pack_id)
         self._delete_left_packs()
         self._failpoint("rollback-removed")
-        self._retried(copies.finish_rollback)
+        self._retried(rolling_back.finish_rollback)
         self._failpoint("rollback-end")
 
     def _delete_left_packs(self) -> None:
         """Delete what interrupted runs of this copy have written and not recorded."""
         operation_id = self._run.operation_id
-        indexed = self._database.read(copies.indexed_packs, operation_id)
+        indexed = self._database.read(rolling_back.indexed_packs, operation_id)
         for pack_id in list(self._chunks.iter_packs(operation_id)):
             if pack_id not in indexed:
                 self._chunks.delete_pack(pack_id)
@@ -245,7 +245,7 @@ class CopyStages:
             )
 
     def _record_failure(self, failure: Failure) -> None:
-        self._retried(copies.record_failure, failure)
+        self._retried(rolling_back.record_failure, failure)
         _log.warning(
             "copy fails",
             operation_id=self._run.operation_id,

@@ -15,7 +15,7 @@ from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2 as messages
 from yandex.cloud.quotamanager.v1.resource_pb2 import Resource as ResourceMessage
 
 from clouddesktop.api.status import to_status
-from clouddesktop.catalog import copies
+from clouddesktop.catalog import copies, rolling_back
 from clouddesktop.catalog.images import add_image, delete_image
 from clouddesktop.catalog.operations import add_operation
 from clouddesktop.catalog.quotas import QuotaExceededError, check_quotas, get_quota, set_limit
@@ -123,7 +123,7 @@ def test_a_running_copy_reserves_what_it_is_going_to_read(world: World) -> None:
     assert usage(world, QuotaId.IMAGES_SIZE) == 1000
     with pytest.raises(QuotaExceededError):
         database.write(add_checked, an_image(3, folder_id=OWN_FOLDER, storage_size=1))
-    database.write(copies.roll_back, run)
+    database.write(rolling_back.roll_back, run)
     assert usage(world, QuotaId.IMAGES_SIZE) == 600
     database.write(add_checked, an_image(3, folder_id=OWN_FOLDER, storage_size=400))
     database.write(delete_image, stored.id)

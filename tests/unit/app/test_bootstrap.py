@@ -38,7 +38,9 @@ def folder(tmp_path: Path) -> DataFolder:
 
 @pytest.fixture
 def database(folder: DataFolder) -> Database:
-    return Database(f"sqlite:///{folder.database}")
+    opened = Database(f"sqlite:///{folder.database}")
+    opened.migrate()
+    return opened
 
 
 def admin_of(folder: DataFolder) -> str:

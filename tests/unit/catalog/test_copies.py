@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from clouddesktop.catalog import copies, sealing, tables
+from clouddesktop.catalog import copies, rolling_back, sealing, tables
 from clouddesktop.catalog.chunks import find_known, find_places
 from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.copies import (
@@ -196,10 +196,10 @@ def test_a_replaced_run_changes_nothing(database: Database) -> None:
         lambda: plan(database, old),
         lambda: database.write(copies.record_range, old, range_of(0, 1), pack=pack("one/0", 1)),
         lambda: publish(database, old),
-        lambda: database.write(copies.roll_back, old),
-        lambda: database.write(copies.finish_rollback, old),
+        lambda: database.write(rolling_back.roll_back, old),
+        lambda: database.write(rolling_back.finish_rollback, old),
         lambda: database.write(
-            copies.record_failure, old, Failure(code=Code.ABORTED, reason="R", message="m.")
+            rolling_back.record_failure, old, Failure(code=Code.ABORTED, reason="R", message="m.")
         ),
     ):
         with pytest.raises(RunReplacedError):
@@ -227,19 +227,19 @@ def test_a_rollback_leaves_what_others_rely_on(database: Database) -> None:
     database.write(copies.record_range, failed, range_of(1, 2), pack=pack("failed/1", 2))
     database.write(copies.record_range, other, range_of(0, 2, 3), pack=pack("other/0", 3))
     failure = Failure(code=Code.ABORTED, reason="SOURCE_CHANGED", message="It changed.")
-    database.write(copies.record_failure, failed, failure)
-    database.write(copies.record_failure, failed, replace(failure, message="Later."))
+    database.write(rolling_back.record_failure, failed, failure)
+    database.write(rolling_back.record_failure, failed, replace(failure, message="Later."))
     seen = database.read(get_operation, "failed")
     assert not seen.done
     assert seen.failure == failure
-    assert database.write(copies.roll_back, failed) == ["failed/0"]
+    assert database.write(rolling_back.roll_back, failed) == ["failed/0"]
     assert set(database.read(find_known, [digest(1), digest(2), digest(3)])) == {
         digest(2),
         digest(3),
     }
     with pytest.raises(NotFoundError):
         database.read(get_image, "image-failed")
-    database.write(copies.finish_rollback, failed)
+    database.write(rolling_back.finish_rollback, failed)
     done = database.read(get_operation, "failed")
     assert done.done
     assert done.failure == failure
@@ -255,7 +255,7 @@ def test_a_rollback_after_publishing_elsewhere_keeps_the_content(database: Datab
     database.write(copies.record_range, writer, range_of(0, 1), pack=pack("writer/0", 1))
     database.write(copies.record_range, sharer, range_of(0, 1), pack=None)
     publish(database, sharer)
-    assert database.write(copies.roll_back, writer) == []
+    assert database.write(rolling_back.roll_back, writer) == []
     assert set(database.read(find_known, [digest(1)])) == {digest(1)}
 
 
@@ -285,7 +285,7 @@ def test_a_chunk_stored_twice_keeps_its_first_place(database: Database) -> None:
     database.write(copies.record_range, second, range_of(0, 1, 2), pack=pack("second/0", 2, 1))
     places = database.read(find_places, [digest(1)])
     assert places[digest(1)].pack_id == "first/0"
-    assert database.write(copies.roll_back, first) == []
+    assert database.write(rolling_back.roll_back, first) == []
 
 
 def test_a_name_is_taken_once(database: Database) -> None:
@@ -303,7 +303,7 @@ def test_a_pack_whose_chunks_are_all_elsewhere_is_not_indexed(database: Database
         plan(database, run)
     assert database.write(copies.record_range, first, range_of(0, 1), pack=pack("first/0", 1))
     assert not database.write(copies.record_range, second, range_of(0, 1), pack=pack("second/0", 1))
-    assert database.read(copies.indexed_packs, "second") == set()
+    assert database.read(rolling_back.indexed_packs, "second") == set()
     assert database.read(get_operation, "second").progress.bytes_new == 0
-    assert database.write(copies.roll_back, first) == []
+    assert database.write(rolling_back.roll_back, first) == []
     assert set(database.read(find_known, [digest(1)])) == {digest(1)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clouddesktop.catalog import copies, tables
+from clouddesktop.catalog import copies, rolling_back, tables
 from clouddesktop.catalog.keeper_runs import KeeperRunReplacedError
 from clouddesktop.errors import Code, Failure
 from clouddesktop.ids import PackId
@@ -192,13 +192,13 @@ def test_what_failed_copies_left_is_collected(folder: Folderful) -> None:
     folder.chunks.put_pack(PackId("e3ofailed/9-1-1"), b"never recorded")
     folder.seal(other, 2)
     for run in (failed, other):
-        folder.database.write(copies.record_failure, run, FAILURE)
+        folder.database.write(rolling_back.record_failure, run, FAILURE)
     folder.collect()
     assert "e3ofailed/9-1-1" in folder.stored_packs(), "its copy may still record it"
     for run in (failed, other):
-        for pack_id in folder.database.write(copies.roll_back, run):
+        for pack_id in folder.database.write(rolling_back.roll_back, run):
             folder.chunks.delete_pack(pack_id)
-        folder.database.write(copies.finish_rollback, run)
+        folder.database.write(rolling_back.finish_rollback, run)
     folder.collect()
     check_whole(folder)
 
