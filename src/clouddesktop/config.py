@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     database: str | None = Field(
         None, description="sqlite:///PATH or postgresql://…; default in the data folder."
     )
-    store: str | None = Field(None, description="file:///PATH; default in the data folder.")
+    store: str | None = Field(
+        None, description="file:///PATH or s3://BUCKET/PREFIX; default in the data folder."
+    )
     source: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="NAME=URL of each place where compute images lie."
     )
@@ -272,6 +274,7 @@ class AwsSettings(BaseSettings):
     default_region: str | None = None
     endpoint_url: str | None = None
     endpoint_url_s3: str | None = None
+    ca_bundle: Path | None = None
 
     @field_validator("*", mode="before")
     @classmethod

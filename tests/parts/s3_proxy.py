@@ -37,8 +37,11 @@ class S3Proxy(WebServer):
 
 
 class _ProxyHandler(Handler):
+    body = b""
+
     def do_GET(self) -> None:  # noqa: N802  (http.server's name)
         web = self.server.web
+        self.body = self.rfile.read(int(self.headers.get("content-length", "0")))
         path = self.path.partition("?")[0]
         with web.lock:
             web.requests[path] += 1
@@ -51,6 +54,12 @@ class _ProxyHandler(Handler):
     def do_HEAD(self) -> None:  # noqa: N802  (the same)
         self.do_GET()
 
+    def do_PUT(self) -> None:  # noqa: N802  (the same)
+        self.do_GET()
+
+    def do_DELETE(self) -> None:  # noqa: N802  (the same)
+        self.do_GET()
+
     def answer(self) -> None:
         reply = ask(self)
         self.send_response(reply.status)
@@ -60,8 +69,13 @@ class _ProxyHandler(Handler):
         self.wfile.write(reply.body)
 
 
-def ask(handler: Handler) -> Reply:
-    """Get the real server's answer to a handler's request."""
+def _body_of(handler: Handler) -> bytes:
+    assert isinstance(handler, _ProxyHandler)
+    return handler.body
+
+
+def ask(handler: Handler, *, body: bytes | None = None) -> Reply:
+    """Get the real server's answer to a handler's request, or to one with another body."""
     web = handler.server.web
     assert isinstance(web, S3Proxy)
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
@@ -71,7 +85,7 @@ def ask(handler: Handler) -> Reply:
         )
         for name, value in handler.headers.items():
             connection.putheader(name, value)
-        connection.endheaders()
+        connection.endheaders(_body_of(handler) if body is None else body)
         response = connection.getresponse()
         body = response.read()
     finally:
@@ -100,10 +114,38 @@ def refused(status: int, code: str) -> Fault:
 
     def fault(handler: Handler, _number: int) -> bool:
         body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-        handler.send(status, body, {"content-type": "application/xml"})
+        handler.send(
+            status, b"" if handler.command == "HEAD" else body, {"content-type": "application/xml"}
+        )
         return True
 
     return fault
+
+
+def only(method: str, fault: Fault) -> Fault:
+    """Make a fault meet requests of one method alone."""
+    return lambda handler, number: handler.command == method and fault(handler, number)
+
+
+def lost_answer(handler: Handler, _number: int) -> bool:
+    """Let the real server do what it is asked for, and hang up instead of an answer."""
+    ask(handler)
+    return hung_up(handler, _number)
+
+
+def hung_up(handler: Handler, _number: int) -> bool:
+    """Take the request, and hang up instead of passing it on."""
+    handler.close_connection = True
+    return True
+
+
+def flipped_body(handler: Handler, _number: int) -> bool:
+    """Pass the request on with one bit of its body changed."""
+    body = bytearray(_body_of(handler))
+    body[len(body) // 2] ^= 1
+    reply = ask(handler, body=bytes(body))
+    _send(handler, reply, reply.body)
+    return True
 
 
 def cut_body(handler: Handler, _number: int) -> bool:

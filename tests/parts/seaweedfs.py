@@ -70,9 +70,13 @@ class SeaweedFS:
         }
 
     def start(self) -> None:
+        """Start it; a later start has the same ports, buckets and data."""
         config = self.folder / "s3.json"
         config.write_text(json.dumps({"identities": _IDENTITIES}))
-        self.ports = _find_ports([f"{name}.port{end}" for name in _PORTS for end in ("", ".grpc")])
+        is_first = not self.ports
+        if is_first:
+            names = [f"{name}.port{end}" for name in _PORTS for end in ("", ".grpc")]
+            self.ports = _find_ports(names)
         command = [
             *(self.program, "server", "-dir", str(self.folder), "-ip", "127.0.0.1"),
             *("-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
@@ -86,12 +90,19 @@ class SeaweedFS:
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-{name}={port}" for name, port in self.ports.items()),
         ]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
             )
         wait_for(self._is_ready, "SeaweedFS answers", timeout_seconds=_READY_SECONDS)
-        self._make_buckets()
+        if is_first:
+            self._make_buckets()
+
+    def pause(self) -> None:
+        """Stop it in order: it answers nobody until it is started again."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(_STOP_SECONDS)
 
     def stop(self) -> None:
         """End it by its pid, without the time that it takes to part: its data goes, too."""
@@ -103,10 +114,11 @@ class SeaweedFS:
         """Give a prefix that no other test has; a bucket for each would take room for its own."""
         return f"test-{next(self.prefixes)}"
 
-    def open_bucket(self, name: str) -> S3Store:
-        """Give what tests fill a bucket with."""
+    def open_bucket(self, name: str, *, prefix: str | None = None) -> S3Store:
+        """Give what tests fill a bucket with, or the part of it below a prefix."""
         return S3Store(
             name,
+            prefix=prefix,
             config={
                 "access_key_id": ACCESS_KEY_ID,
                 "secret_access_key": SECRET_ACCESS_KEY,

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import pytest
 
 from clouddesktop.errors import DataLossError
-from clouddesktop.store.blobs import (
-    FORMAT_KEY,
+from clouddesktop.store.blobs import FORMAT_KEY, BlobStore
+from clouddesktop.store.faults import (
     BlobConflictError,
     BlobNotFoundError,
-    BlobStore,
     NotAStoreError,
     ShortBlobError,
     StoreTooNewError,

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from clouddesktop.app.aws import find_s3_authorities, load_s3_access
 from clouddesktop.app.bootstrap import DataFolder, prepare_catalogue
 from clouddesktop.app.encryption import open_keys
 from clouddesktop.app.sources import make_sources
@@ -16,14 +17,10 @@ from clouddesktop.config import Settings
 from clouddesktop.errors import FailedPreconditionError
 from clouddesktop.model.folder import Folder
 from clouddesktop.source.catalogue import SourceCatalogue
-from clouddesktop.store.blobs import (
-    BlobNotFoundError,
-    BlobStore,
-    StoreUnavailableError,
-    open_store,
-)
+from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.encryption import KeyRing
+from clouddesktop.store.faults import BlobNotFoundError, StoreUnavailableError
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.workflow.engine import migrate_workflows
 from clouddesktop.workflow.queue import WorkflowQueue
@@ -112,8 +109,10 @@ def open_own_store(url: str, database: Database) -> BlobStore:
 
     A folder whose file system is not mounted looks like a new store, and lacks what is "known".
     """
-    blobs = open_store(url)
-    blobs.check_format()
+    if url.startswith("s3://"):
+        blobs = open_store(url, access=load_s3_access(), ca_file=find_s3_authorities())
+    else:
+        blobs = open_store(url)
     check_own_store(blobs, database)
     return blobs
 
@@ -130,7 +129,7 @@ def check_own_store(blobs: BlobStore, database: Database) -> None:
     except BlobNotFoundError as error:
         raise StoreUnavailableError(
             f"The store {blobs.name} is not there: it has no mark of a store.",
-            remedy="Mount its file system, then try again.",
+            remedy="Mount its file system, or put its bucket back, then try again.",
         ) from error
     known = database.write(settle_fact, STORE_ID, store_id)
     if known != store_id:

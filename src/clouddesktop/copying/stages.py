@@ -77,14 +77,16 @@ class CopyStages:
         self._session = session
         self._cancellation = cancellation
         self._database = PatientDatabase(database, check=session.check_running)
-        self._chunks = chunks
-        self._manifests = manifests
+        # What a copy stores waits while the store is out of reach, and so does what it gives back.
+        self._chunks = chunks.waiting(session.check_alive)
+        self._manifests = manifests.waiting(session.check_alive)
+        self._chunks_to_roll_back = chunks.waiting(session.check_running)
         self._threads = threads
         self._failpoint = failpoint
         self._ranges = RangeStore(
             run=run,
             database=self._database,
-            chunks=chunks,
+            chunks=self._chunks,
             memory=memory,
             check_wanted=cancellation.check,
             failpoint=failpoint,
@@ -182,7 +184,7 @@ class CopyStages:
         )
         if counts != mine:
             self._drop_second_blob(ManifestBlob(digest, counts), ManifestBlob(digest, mine))
-        self._delete_left_packs()
+        self._delete_left_packs(self._chunks)
         self._failpoint("seal-end")
         return {"manifest": digest.hex()}
 
@@ -204,19 +206,19 @@ class CopyStages:
     def _roll_back(self) -> None:
         self._failpoint("rollback-begin")
         for pack_id in self._retried(rolling_back.roll_back):
-            self._chunks.delete_pack(pack_id)
-        self._delete_left_packs()
+            self._chunks_to_roll_back.delete_pack(pack_id)
+        self._delete_left_packs(self._chunks_to_roll_back)
         self._failpoint("rollback-removed")
         self._retried(rolling_back.finish_rollback)
         self._failpoint("rollback-end")
 
-    def _delete_left_packs(self) -> None:
+    def _delete_left_packs(self, chunks: ChunkStore) -> None:
         """Delete what interrupted runs of this copy have written and not recorded."""
         operation_id = self._run.operation_id
         indexed = self._database.read(rolling_back.indexed_packs, operation_id)
-        for pack_id in list(self._chunks.iter_packs(operation_id)):
+        for pack_id in list(chunks.iter_packs(operation_id)):
             if pack_id not in indexed:
-                self._chunks.delete_pack(pack_id)
+                chunks.delete_pack(pack_id)
 
     async def _guarded(self, name: str, work: Callable[[], Answer]) -> Answer:
         if self._failed:

@@ -79,8 +79,8 @@ class Collector:
 class _Collection:
     def __init__(self, collector: Collector, turn: Turn) -> None:
         self._database = collector.database
-        self._chunks = collector.chunks
-        self._manifests = collector.manifests
+        self._chunks = collector.chunks.waiting(turn.check)
+        self._manifests = collector.manifests.waiting(turn.check)
         self._failpoint = collector.failpoint
         self._least_live = collector.least_live
         self._turn = turn

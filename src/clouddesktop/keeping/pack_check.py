@@ -9,6 +9,7 @@ from clouddesktop.errors import CloudDesktopError, DataLossError, UnavailableErr
 from clouddesktop.ids import Digest
 from clouddesktop.keeping.pace import Pace
 from clouddesktop.store.chunks import ChunkPlace, ChunkStore
+from clouddesktop.store.faults import StoreOutOfReachError
 from clouddesktop.store.packs import PackEntry
 
 _READ_AT_ONCE = 8 << 20
@@ -69,9 +70,13 @@ class PackChecker:
     def _read_table(self, pack: ScrubPack) -> tuple[Sequence[PackEntry], str | None]:
         try:
             return self._chunks.read_table(pack.id), None
+        except StoreOutOfReachError:
+            raise
         except (DataLossError, UnavailableError):
             try:
                 return self._chunks.read_table(pack.id), None
+            except StoreOutOfReachError:
+                raise
             except (DataLossError, UnavailableError) as error:
                 return (), error.message
 
@@ -114,6 +119,8 @@ class PackChecker:
             self._chunks.read_chunks(
                 [ChunkPlace(pack_id=pack.id, entry=entry) for entry in entries]
             )
+        except StoreOutOfReachError:
+            raise
         except (DataLossError, UnavailableError) as error:
             return error
         return None

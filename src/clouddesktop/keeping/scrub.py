@@ -34,6 +34,7 @@ from clouddesktop.keeping.scrub_tally import ScrubPhase, ScrubTally
 from clouddesktop.model.manifest import Manifest
 from clouddesktop.store.chunks import ChunkPlace, ChunkStore
 from clouddesktop.store.codec import Codec
+from clouddesktop.store.faults import StoreOutOfReachError
 from clouddesktop.store.manifests import ManifestBlob, ManifestStore
 from clouddesktop.store.packs import PackEntry
 
@@ -82,6 +83,8 @@ class _Scrub:
         self._parts = parts
         self._database = parts.database
         self._turn = turn
+        self._chunks = parts.chunks.waiting(turn.check)
+        self._manifests = parts.manifests.waiting(turn.check)
         self._tally = ScrubTally(turn.progress)
         rate = turn.options.get("bytes_per_second")
         self._pace = Pace(
@@ -90,13 +93,13 @@ class _Scrub:
             check=turn.check,
         )
         self._checker = PackChecker(
-            chunks=parts.chunks, pace=self._pace, check_store=parts.check_store
+            chunks=self._chunks, pace=self._pace, check_store=parts.check_store
         )
         self._repairs = Repairs(
             turn=turn,
             database=parts.database,
-            chunks=parts.chunks,
-            manifests=parts.manifests,
+            chunks=self._chunks,
+            manifests=self._manifests,
             open_original=parts.open_original,
             pace=self._pace,
             tally=self._tally,
@@ -189,7 +192,7 @@ class _Scrub:
         if not (is_sealed or self._is_rekeying):
             return
         places = [ChunkPlace(pack_id=pack.id, entry=entry) for entry in finding.whole]
-        key_ids = self._parts.chunks.read_key_ids(places)
+        key_ids = self._chunks.read_key_ids(places)
         self._tally.count_keys(key_ids)
         if not self._is_rekeying or set(key_ids) <= {self._parts.key_id}:
             return
@@ -206,7 +209,7 @@ class _Scrub:
                 self._check_index(manifest)
 
     def _check_manifest(self, content: Content) -> Manifest | None:
-        manifests = self._parts.manifests
+        manifests = self._manifests
         is_whole = self._is_whole(ManifestBlob(content.manifest, content.writer))
         if not is_whole:
             self._parts.check_store()
@@ -226,13 +229,15 @@ class _Scrub:
 
     def _rekey_manifest(self, content: Content, manifest: Manifest) -> None:
         blob = ManifestBlob(content.manifest, content.writer)
-        if self._is_rekeying and self._parts.manifests.key_id(blob) != self._parts.key_id:
+        if self._is_rekeying and self._manifests.key_id(blob) != self._parts.key_id:
             self._repairs.rewrite_manifest(content, manifest)
             self._tally.add("manifests_rekeyed")
 
     def _is_whole(self, blob: ManifestBlob) -> bool:
         try:
-            return self._parts.manifests.is_whole(blob)
+            return self._manifests.is_whole(blob)
+        except StoreOutOfReachError:
+            raise
         except UnavailableError:  # a bad sector, unless the store is gone
             return False
 
@@ -271,7 +276,7 @@ class _Scrub:
             else:
                 suspects = set(quarantined)
                 if suspects:
-                    manifest = self._parts.manifests.get(content.manifest)
+                    manifest = self._manifests.get(content.manifest)
                     lacking = list(suspects & set(manifest.chunks.values()))
                     needed.update(lacking)
                 damage = _describe(lacking)

@@ -12,6 +12,7 @@ import structlog
 from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.s3 import S3Access
 from clouddesktop.source.base import (
     AmbiguousComputeImageError,
     Mark,
@@ -23,7 +24,7 @@ from clouddesktop.source.folder import FolderSource
 from clouddesktop.source.glance import GlanceSource
 from clouddesktop.source.https import HttpsSource
 from clouddesktop.source.keystone import OpenStackAccess
-from clouddesktop.source.s3 import S3Access, S3Source
+from clouddesktop.source.s3 import S3Source
 
 _STALL_SECONDS = 30.0
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -20,6 +20,7 @@ from obstore.store import S3Store
 from clouddesktop.errors import InvalidArgumentError, NotFoundError
 from clouddesktop.model.checksum import ALGORITHMS, Checksum
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.s3 import S3Access
 from clouddesktop.source.base import SourceChangedError, SourceUnreadableError, find_only
 from clouddesktop.source.listing import find_beside, is_name
 from clouddesktop.source.naming import find_image_id
@@ -37,20 +38,6 @@ _REQUEST_SECONDS = 600.0
 """After which a request is cut even if bytes still come; what came is kept."""
 _MOST_SUMS = 8 << 20
 _PIECE = 16 << 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Access:
-    """How S3 is reached and who asks; without a key, requests are not signed.
-
-    Without an `endpoint` it is AWS's own of the region.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,22 +257,9 @@ def _parse(name: str, url: str) -> tuple[str, list[str]]:
 def _open_store(
     bucket: str, *, access: S3Access, ca_file: Path | None, stall_seconds: float
 ) -> S3Store:
-    # What is left out here, obstore would take from the environment.
-    config: S3Config = {
-        "skip_signature": access.access_key_id is None,
-        "virtual_hosted_style_request": False,
-    }
-    if access.endpoint is not None:  # the second name, or obstore takes it from the environment
-        config |= {"endpoint": access.endpoint, "aws_endpoint_url_s3": access.endpoint}
-    if access.region is not None:
-        config["region"] = access.region
-    if access.access_key_id is not None:
-        config["access_key_id"] = access.access_key_id
-        config["secret_access_key"] = access.secret_access_key or ""
-    if access.session_token is not None:
-        config["session_token"] = access.session_token
+    config = cast("S3Config", access.to_options())
     client: ClientConfig = {
-        "allow_http": (access.endpoint or "").startswith("http://"),
+        "allow_http": access.is_plain,
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
         "read_timeout": timedelta(seconds=stall_seconds),
         "timeout": timedelta(seconds=_REQUEST_SECONDS),

@@ -1,13 +1,11 @@
-"""What an S3 server may answer instead of bytes: obstore's errors become ours here.
-
-obstore tells HTTP statuses and S3's codes in the texts of its errors only.
-"""
+"""What an S3 server may answer instead of bytes: obstore's errors become ours here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from obstore.exceptions import (
     BaseError,
@@ -19,15 +17,12 @@ from obstore.exceptions import (
 
 from clouddesktop.errors import CloudDesktopError, NotFoundError
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.s3 import S3Answer, first_line
 from clouddesktop.source.base import SourceUnreadableError
 from clouddesktop.source.fetch import FetchFailedError
 from clouddesktop.source.ranges import PASSING, BusyServerError, changed
 
-_STATUS = re.compile(r"non-2xx status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got \d+\.\.\d+")
-_BAD_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
-_CAUSES = (re.compile(r'message: "([^"]+)"'), re.compile(r"HTTP error: ([^\n]+)"))
 _RANGE_PAST_END = 416
 
 _KEYS = (
@@ -83,26 +78,29 @@ class _Place:
             self.facts |= {"image_id": image.id, "file": image.location}
 
 
-def _to_ours(error: BaseError | OSError, place: _Place) -> CloudDesktopError:
+def _to_ours(error: BaseException, place: _Place) -> CloudDesktopError:
     text = str(error)
-    status, code = _read_status(error, text)
+    answer = S3Answer.of(text)
+    status = answer.status
+    if status is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        status = 403
     if place.image is not None:
         if why := _explain_change(error, text, status):
             return changed(place.image, why)
-        if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
+        if isinstance(error, FileNotFoundError) and answer.code != "NoSuchBucket":
             return NotFoundError.of_resource("Image", place.image.id)
     if status is not None:
-        return _of_status(status, code, place)
+        return _of_status(replace(answer, status=status), status, place)
     if isinstance(error, InvalidPathError):
         return SourceUnreadableError(
-            f"A key beside {place.text} cannot be handled: {_first_line(text)}.",
+            f"A key beside {place.text} cannot be handled: {first_line(text)}.",
             remedy="Rename that object, or name one image's own URL.",
             facts=place.facts,
         )
-    return _of_connection(text, place)
+    return _of_connection(answer, text, place)
 
 
-def _explain_change(error: BaseError | OSError, text: str, status: int | None) -> str:
+def _explain_change(error: BaseException, text: str, status: int | None) -> str:
     if isinstance(error, PreconditionError):
         return "another version is there"
     if status == _RANGE_PAST_END:
@@ -111,56 +109,40 @@ def _explain_change(error: BaseError | OSError, text: str, status: int | None) -
     return f"the server gave another range: {other[0]}" if other else ""
 
 
-def _read_status(error: BaseError | OSError, text: str) -> tuple[int | None, str]:
-    found = _STATUS.search(text)
-    code = _CODE.search(text)
-    status = int(found[1]) if found else None
-    if status is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        status = 403
-    return status, code[1] if code else ""
-
-
-def _of_status(status: int, code: str, place: _Place) -> CloudDesktopError:
-    said = f"HTTP {status} ({code})" if code else f"HTTP {status}"
-    message = f"The S3 server answers {said} for {place.text}."
-    facts = {**place.facts, "http_status": str(status), "s3_code": code}
+def _of_status(answer: S3Answer, status: int, place: _Place) -> CloudDesktopError:
+    message = f"The S3 server answers {answer.said} for {place.text}."
+    facts = {**place.facts, "http_status": str(status), "s3_code": answer.code}
     if status in PASSING:
         return BusyServerError(
             message, remedy="Look at the S3 server, then try again.", facts=facts
         )
     is_refused = status in (401, 403)
-    remedy = _REMEDIES.get(code, _KEYS if is_refused else _OTHER)
+    remedy = _REMEDIES.get(answer.code, _KEYS if is_refused else _OTHER)
     return SourceUnreadableError(message, remedy=remedy, facts=facts)
 
 
-def _of_connection(text: str, place: _Place) -> CloudDesktopError:
-    if bad := _BAD_CERTIFICATE.search(text):
+def _of_connection(answer: S3Answer, text: str, place: _Place) -> CloudDesktopError:
+    if answer.bad_certificate:
         return SourceUnreadableError(
-            f"The S3 server's certificate is not trusted ({bad[1]}), so {place.text} is not read.",
+            f"The S3 server's certificate is not trusted ({answer.bad_certificate}), so"
+            f" {place.text} is not read.",
             remedy="Name its authority with --source-ca, or correct AWS_ENDPOINT_URL.",
             facts=place.facts,
         )
-    if "redirect without LOCATION" in text:
+    if answer.is_redirect:
         return SourceUnreadableError(
             f"The S3 server does not give {place.text}: its bucket is in another region.",
             remedy=_REGION,
             facts=place.facts,
         )
-    if "HTTP error" not in text:  # an answer that is none of S3
+    if not answer.cause:  # an answer that is none of S3
         return SourceUnreadableError(
-            f"The S3 server does not give {place.text}: {_first_line(text)}.",
+            f"The S3 server does not give {place.text}: {first_line(text)}.",
             remedy=_OTHER,
             facts=place.facts,
         )
-    causes = [found[1] for each in _CAUSES if (found := each.search(text))]
-    is_late = "kind: Timeout" in text
-    why = "nothing came for too long" if is_late else causes[0].rstrip(".").lower()
     return FetchFailedError(
-        f"The S3 server did not give {place.text}: {why}.",
+        f"The S3 server did not give {place.text}: {answer.cause}.",
         remedy="See that AWS_ENDPOINT_URL is right and the server can be reached, then try again.",
         facts=place.facts,
     )
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].removeprefix("Generic S3 error: ").rstrip(".")[:300]

@@ -1,122 +1,87 @@
 """Blobs: what lies under one key of the store. Written once, never changed.
 
-    format.json                    what this is: {"format", "id", "version"}
-    packs/<operation>/<name>       chunks, written together; the two parts are the pack's id
-    manifests/<2 hex>/<64 hex>     an image's chunks in order, named by the digest of the content
-    staging/…                      local folders only: blobs being written (local.py)
-
-Errors of obstore and of the file system become ours here and nowhere else.
+format.json                    what this is: {"format", "id", "version"}
+packs/<operation>/<name>       chunks, written together; the two parts are the pack's id
+manifests/<2 hex>/<64 hex>     an image's chunks in order, named by the digest of the content
+staging/…                      local folders only: blobs being written (local.py)
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import unquote
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, ObjectStore
 
-from clouddesktop.errors import (
-    CloudDesktopError,
-    DataLossError,
-    FailedPreconditionError,
-    InvalidArgumentError,
-    NotFoundError,
-    ResourceExhaustedError,
-    UnavailableError,
-    UnimplementedError,
-)
+from clouddesktop.errors import DataLossError, InvalidArgumentError
+from clouddesktop.s3 import S3Access, S3Answer
+from clouddesktop.store.bucket import Bucket, open_bucket
+from clouddesktop.store.bucket_faults import out_of_reach, unfit
 from clouddesktop.store.codec import Buffer
+from clouddesktop.store.faults import (
+    BlobConflictError,
+    BlobNotFoundError,
+    NotAStoreError,
+    ShortBlobError,
+    StoreOutOfReachError,
+    StoreTooNewError,
+    StoreUnavailableError,
+    translated,
+)
 from clouddesktop.store.local import LocalFolder
+
+T = TypeVar("T")
 
 FORMAT_KEY = "format.json"
 VERSION = 1
 
 _FORMAT = "clouddesktop-store"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_PROBE = "probe"
+"""A key that no blob ever has."""
 _LIST_BATCH = 1000
 
 
-class StoreFullError(ResourceExhaustedError):
-    """The store has no room for a blob; nothing of it stayed."""
+def open_store(
+    url: str, *, access: S3Access | None = None, ca_file: Path | None = None
+) -> BlobStore:
+    """Open the store at `file:///DIR` or `s3://BUCKET/PREFIX`; makes it when there is nothing yet.
 
-    reason = "STORE_FULL"
-
-
-class StoreForbiddenError(FailedPreconditionError):
-    """The server may not read or write its store."""
-
-    reason = "STORE_FORBIDDEN"
-
-
-class StoreUnavailableError(UnavailableError):
-    """The store does not answer as it should, for now."""
-
-    reason = "STORE_UNAVAILABLE"
-
-
-class NotAStoreError(FailedPreconditionError):
-    """The place holds other things than a store of ours."""
-
-    reason = "NOT_A_STORE"
-
-
-class StoreTooNewError(FailedPreconditionError):
-    """A later version of clouddesktop has written this store."""
-
-    reason = "STORE_TOO_NEW"
-
-
-class BlobNotFoundError(NotFoundError):
-    """There is no blob under the key."""
-
-    reason = "BLOB_NOT_FOUND"
-
-
-class BlobConflictError(DataLossError):
-    """A blob of another size is under the key already; it was left as it is."""
-
-    reason = "BLOB_CONFLICT"
-
-
-class ShortBlobError(DataLossError):
-    """A blob ends before the bytes that were asked for; `size` is what it has."""
-
-    reason = "SHORT_BLOB"
-
-    def __init__(self, message: str, *, size: int = 0, **kwargs: Any) -> None:
-        super().__init__(message, **kwargs)
-        self.size = size
-
-
-def open_store(url: str) -> BlobStore:
-    """Open the store at `file:///DIR`; makes it when there is nothing yet.
+    Args:
+        url: where it is; the bucket must exist.
+        access: how S3 is reached.
+        ca_file: PEM file of further authorities for the certificate of the S3 server.
 
     Raises:
-        NotAStoreError: the folder holds other things.
+        InvalidArgumentError: the URL is of neither form.
+        NotAStoreError: other things are there.
         StoreTooNewError: a later version has written it.
-        UnimplementedError: the URL is of a kind that comes later.
+        StoreForbiddenError, StoreMisplacedError, StoreUnfitError: S3 will not do as it is set up.
+        StoreUnavailableError: the store does not answer.
     """
     if url.startswith("s3://"):
-        raise UnimplementedError(
-            "Stores in S3 are not served yet.", remedy="Use --store file:///DIR."
-        )
+        bucket = open_bucket(url, access or S3Access(), ca_file=ca_file)
+        blobs = BlobStore(bucket.reading, name=bucket.name, bucket=bucket)
+        blobs.check_format()
+        blobs.check_fitness()
+        return blobs
     path = unquote(url.removeprefix("file://").removeprefix("localhost"))
     if not url.startswith("file://") or not path.startswith("/"):
         raise InvalidArgumentError(
             f"The store setting {url} is neither file:///DIR nor s3://BUCKET/PREFIX.",
             remedy="Use --store file:///DIR with an absolute path, or leave it out.",
         )
-    with _translated(path):
+    with translated(path):
         if Path(path).exists() and not Path(path).is_dir():
             raise NotAStoreError(f"{path} is no folder.", remedy="Name an empty folder.")
         folder = LocalFolder(Path(path))
@@ -129,13 +94,34 @@ def open_store(url: str) -> BlobStore:
 class BlobStore:
     """Puts, gets, lists and deletes blobs; thread-safe. Keys are given by code, never by callers.
 
-    `name` is what people call the store; `folder` belongs to a store on a local file system.
+    `name` is what people call the store; `folder` belongs to a store on a local file system,
+    `bucket` to one in S3.
     """
 
-    def __init__(self, store: ObjectStore, *, name: str, folder: LocalFolder | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        name: str,
+        folder: LocalFolder | None = None,
+        bucket: Bucket | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Use `waiting` rather than `check`."""
         self.name = name
         self._store = store
         self._folder = folder
+        self._bucket = bucket
+        self._check = check
+
+    def waiting(self, check: Callable[[], None]) -> BlobStore:
+        """Give the same store for long work: what is out of reach is waited for, without end.
+
+        `check` is called several times a second meanwhile; what it raises ends the wait.
+        """
+        return BlobStore(
+            self._store, name=self.name, folder=self._folder, bucket=self._bucket, check=check
+        )
 
     def check_format(self) -> str:
         """Give the store's id, and mark a store that is empty as ours with a new one.
@@ -164,6 +150,21 @@ class BlobStore:
         """
         return self._read_format()
 
+    def check_fitness(self) -> None:
+        """See that the store does what it will be asked for: to list, to create, to delete.
+
+        Changes nothing: the mark is put anew, which has to be refused, or it is the same.
+
+        Raises:
+            StoreForbiddenError: the key lacks a right.
+            StoreUnfitError: the server writes over what is there.
+        """
+        mark = bytes(self.get(FORMAT_KEY))
+        list(self.iter_keys(_PROBE))
+        self.delete(_PROBE)
+        if self.put(FORMAT_KEY, mark):
+            raise unfit(self.name, "its server writes over what is there")
+
     def put(self, key: str, data: Buffer) -> bool:
         """Store a blob; durable on return. False means that one of this size was there already.
 
@@ -175,19 +176,8 @@ class BlobStore:
             BlobConflictError: one of another size is there.
         """
         _check_key(key)
-        with self._translated():
-            try:
-                if self._folder is None:
-                    obstore.put(self._store, key, data, mode="create", use_multipart=False)
-                else:
-                    self._put_local(self._folder, key, data)
-            except AlreadyExistsError:
-                pass
-            else:
-                return True
-            if self._folder is not None:  # whoever put it may not have come to this yet
-                self._folder.sync_file(key)
-                self._folder.sync_names(key)
+        if self._do(lambda: self._put_once(key, data)):
+            return True
         size = self.size(key)
         if size != len(data):
             raise BlobConflictError(
@@ -203,8 +193,8 @@ class BlobStore:
         Raises:
             BlobNotFoundError: there is none.
         """
-        with self._translated(_check_key(key)):
-            return memoryview(obstore.get(self._store, key).bytes())
+        _check_key(key)
+        return self._do(lambda: memoryview(obstore.get(self._store, key).bytes()), key)
 
     def get_range(self, key: str, *, offset: int, length: int) -> memoryview:
         """Read `length` bytes of a blob.
@@ -215,22 +205,30 @@ class BlobStore:
         """
         if offset < 0 or length < 1:
             raise ValueError(f"{length} bytes at {offset}")
+        _check_key(key)
+
+        def read() -> memoryview:
+            return memoryview(obstore.get_range(self._store, key, start=offset, length=length))
+
         data = None
         try:
-            with self._translated(_check_key(key)):
-                data = memoryview(obstore.get_range(self._store, key, start=offset, length=length))
+            data = self._do(read, key)
+        except StoreOutOfReachError:
+            raise
         except StoreUnavailableError:  # so are ranges answered that begin past the end
             if self.size(key) >= offset + length:
                 raise
-        if data is None or len(data) != length:
-            size = self.size(key)
-            raise ShortBlobError(
-                f"{key} in the store {self.name} ends after {size} bytes.",
-                size=size,
-                remedy="Check the store's disk.",
-                facts={"key": key},
-            )
-        return data
+        if data is not None and len(data) == length:
+            return data
+        size = self.size(key)
+        if size >= offset + length:
+            raise out_of_reach(self.name, f"{key} came in part only")
+        raise ShortBlobError(
+            f"{key} in the store {self.name} ends after {size} bytes.",
+            size=size,
+            remedy="Check the store's disk.",
+            facts={"key": key},
+        )
 
     def size(self, key: str) -> int:
         """Give a blob's size in bytes.
@@ -238,32 +236,68 @@ class BlobStore:
         Raises:
             BlobNotFoundError: there is none.
         """
-        with self._translated(_check_key(key)):
-            return obstore.head(self._store, key)["size"]
+        _check_key(key)
+        return self._do(lambda: obstore.head(self._store, key)["size"], key)
 
     def iter_keys(self, prefix: str) -> Iterator[str]:
         """Go through the keys below a prefix of whole path segments, in no order.
 
         What is put or deleted meanwhile may show or not.
         """
-        with self._translated():
+        _check_key(prefix)
+        if self._bucket is not None:
+            yield from self._iter_pages(prefix)
+            return
+        with translated(self.name):
             for batch in obstore.list(
-                self._store, _check_key(prefix), chunk_size=_LIST_BATCH, return_arrow=False
+                self._store, prefix, chunk_size=_LIST_BATCH, return_arrow=False
             ):
                 for each in batch:
                     yield each["path"]
 
     def delete(self, key: str) -> None:
         """Delete a blob, durably; one that is not there is fine."""
-        try:
-            with self._translated(_check_key(key)):
-                obstore.delete(self._store, key)
-        except BlobNotFoundError:
-            pass
-        with self._translated():
-            if self._folder is not None:
+        _check_key(key)
+        with suppress(BlobNotFoundError):
+            self._do(lambda: obstore.delete(self._store, key), key)
+        if self._folder is not None:
+            with translated(self.name):
                 self._folder.prune(key)
                 self._folder.sync_names(key)
+
+    def _iter_pages(self, prefix: str) -> Iterator[str]:
+        """Ask for each page by the last key before it: so a failure costs one page at most."""
+        after: str | None = None
+        while True:
+            page = self._do(partial(self._list_page, prefix, after))
+            yield from page
+            if not page:
+                return
+            after = page[-1]
+
+    def _list_page(self, prefix: str, after: str | None) -> list[str]:
+        pages = obstore.list(
+            self._store, prefix, offset=after, chunk_size=_LIST_BATCH, return_arrow=False
+        )
+        return [each["path"] for each in next(pages, ())]
+
+    def _put_once(self, key: str, data: Buffer) -> bool:
+        try:
+            if self._folder is not None:
+                self._put_local(self._folder, key, data)
+            else:
+                store = self._store if self._bucket is None else self._bucket.writing
+                # At once and not in parts, which would not be conditional, nor gone after a crash.
+                obstore.put(store, key, data, mode="create", use_multipart=False)
+        except AlreadyExistsError as error:
+            if S3Answer.of(str(error)).status == HTTPStatus.CONFLICT:
+                raise  # somebody else is at it, and may yet fail
+        else:
+            return True
+        if self._folder is not None:  # whoever put it may not have come to this yet
+            self._folder.sync_file(key)
+            self._folder.sync_names(key)
+        return False
 
     def _put_local(self, folder: LocalFolder, key: str, data: Buffer) -> None:
         staged = folder.stage()
@@ -277,10 +311,10 @@ class BlobStore:
         folder.sync_names(key)
 
     def _is_fresh(self) -> bool:
-        with self._translated():
-            if self._folder is not None:
-                return self._folder.is_fresh()
-            return not any(obstore.list(self._store, chunk_size=1))
+        folder = self._folder
+        if folder is not None:
+            return self._do(folder.is_fresh)
+        return not self._do(lambda: any(obstore.list(self._store, chunk_size=1)))
 
     def _read_format(self) -> str:
         raw = bytes(self.get(FORMAT_KEY))
@@ -305,60 +339,11 @@ class BlobStore:
             )
         return store_id
 
-    @contextmanager
-    def _translated(self, key: str | None = None) -> Iterator[None]:
-        with _translated(self.name, key):
-            yield
-
-
-@contextmanager
-def _translated(name: str, key: str | None = None) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        if key is None:
-            raise _unavailable(name, str(error)) from error
-        raise BlobNotFoundError(
-            f"There is no {key} in the store {name}.", facts={"key": key}
-        ) from error
-    except (BaseError, OSError) as error:
-        raise _to_ours(name, error) from error
-
-
-def _to_ours(name: str, error: BaseError | OSError) -> CloudDesktopError:
-    number = _number_of(error)
-    if number in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreFullError(
-            f"The store {name} is full.",
-            remedy="Free some space there, or give the store a larger disk; then try again.",
-        )
-    if number in {errno.EACCES, errno.EPERM, errno.EROFS} or isinstance(
-        error, PermissionDeniedError
-    ):
-        return StoreForbiddenError(
-            f"The server may not read or write the store {name}: {_first_line(error)}.",
-            remedy="Give the store to the user that the server runs as.",
-        )
-    return _unavailable(name, _first_line(error))
-
-
-def _number_of(error: BaseError | OSError) -> int | None:
-    if isinstance(error, OSError):
-        return error.errno
-    found = _OS_ERROR.search(str(error))  # obstore hands the number over in its text only
-    return int(found[1]) if found else None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0].rstrip(".")
-
-
-def _unavailable(name: str, why: str) -> StoreUnavailableError:
-    return StoreUnavailableError(
-        f"The store {name} does not work: {why}.",
-        remedy="Look after its disk, then try again.",
-        facts={"store": name},
-    )
+    def _do(self, work: Callable[[], T], key: str | None = None) -> T:
+        if self._bucket is not None:
+            return self._bucket.persist(work, key=key, check=self._check)
+        with translated(self.name, key):
+            return work()
 
 
 def _check_key(key: str) -> str:

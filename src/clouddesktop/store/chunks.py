@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from clouddesktop.errors import DataLossError
 from clouddesktop.ids import Digest, PackId
-from clouddesktop.store.blobs import BlobNotFoundError, BlobStore, ShortBlobError
+from clouddesktop.store.blobs import BlobStore
 from clouddesktop.store.codec import Buffer, Codec, decode, digest_of
 from clouddesktop.store.encryption import KeyRing, key_id_of
+from clouddesktop.store.faults import BlobNotFoundError, ShortBlobError
 from clouddesktop.store.packs import (
     MAX_STORED_SIZE,
     DamagedPackError,
@@ -67,6 +68,11 @@ class ChunkStore:
         self._blobs = blobs
         self._keys = keys or KeyRing()
         self._failpoint = failpoint
+
+    def waiting(self, check: Callable[[], None]) -> ChunkStore:
+        """Give the same store for long work, as `BlobStore.waiting` does."""
+        blobs = self._blobs.waiting(check)
+        return ChunkStore(blobs, keys=self._keys, failpoint=self._failpoint)
 
     def new_pack(self, buffer: PackBuffer | None = None) -> PackWriter:
         """Begin a pack, in `buffer` if there is one; its chunks are sealed if there is a key."""

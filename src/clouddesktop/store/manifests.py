@@ -15,16 +15,17 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from clouddesktop.errors import DataLossError, FailedPreconditionError
 from clouddesktop.ids import DIGEST_SIZE, Digest
 from clouddesktop.model.manifest import Manifest
-from clouddesktop.store.blobs import BlobConflictError, BlobNotFoundError, BlobStore
+from clouddesktop.store.blobs import BlobStore
 from clouddesktop.store.codec import MAX_PLAIN_SIZE, Buffer, Codec, decode, digest_of, encode
 from clouddesktop.store.encryption import KeyRing, key_id_of
+from clouddesktop.store.faults import BlobConflictError, BlobNotFoundError
 
 VERSION = 1
 """Of the encoding."""
@@ -101,6 +102,10 @@ class ManifestStore:
     def __init__(self, blobs: BlobStore, *, keys: KeyRing | None = None) -> None:
         self._blobs = blobs
         self._keys = keys or KeyRing()
+
+    def waiting(self, check: Callable[[], None]) -> ManifestStore:
+        """Give the same store for long work, as `BlobStore.waiting` does."""
+        return ManifestStore(self._blobs.waiting(check), keys=self._keys)
 
     def put(self, manifest: Manifest, *, writer: str = "") -> Digest:
         """Store a manifest and give its address; durable on return, and may be repeated.

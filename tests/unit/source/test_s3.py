@@ -12,6 +12,7 @@ import pytest
 
 from clouddesktop.errors import InvalidArgumentError, NotFoundError
 from clouddesktop.model.image import ComputeImage
+from clouddesktop.s3 import S3Access
 from clouddesktop.source import ranges
 from clouddesktop.source.base import (
     AmbiguousComputeImageError,
@@ -21,7 +22,7 @@ from clouddesktop.source.base import (
 from clouddesktop.source.fetch import FetchFailedError
 from clouddesktop.source.remote import BLOCK_SIZE
 from clouddesktop.source.retrying import RetriesExhaustedError, RetryBudget
-from clouddesktop.source.s3 import S3Access, S3Source
+from clouddesktop.source.s3 import S3Source
 from parts.disks import random_bytes
 from parts.s3_proxy import (
     S3Proxy,

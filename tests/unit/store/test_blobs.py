@@ -16,14 +16,13 @@ import obstore
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from clouddesktop.errors import Code, InvalidArgumentError, UnimplementedError
-from clouddesktop.store.blobs import (
-    BlobStore,
+from clouddesktop.errors import Code, InvalidArgumentError
+from clouddesktop.store.blobs import BlobStore, open_store
+from clouddesktop.store.faults import (
     NotAStoreError,
     StoreForbiddenError,
     StoreFullError,
     StoreUnavailableError,
-    open_store,
 )
 from clouddesktop.store.local import LocalFolder
 from suites.blob_store import DATA, KEY, BlobStoreSuite
@@ -137,12 +136,6 @@ def test_other_urls_are_refused(url: str) -> None:
     """An URL of no kind that we know says what to write instead."""
     with pytest.raises(InvalidArgumentError, match="file:///DIR"):
         open_store(url)
-
-
-def test_s3_comes_later() -> None:
-    """The contract names it, this version doesn't serve it."""
-    with pytest.raises(UnimplementedError, match="S3"):
-        open_store("s3://bucket/prefix")
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:
@@ -290,7 +283,8 @@ def test_what_is_in_the_way_is_said(tmp_path: Path) -> None:
 
 FORBIDDEN = """
 import os, sys
-from clouddesktop.store.blobs import StoreForbiddenError, open_store
+from clouddesktop.store.blobs import open_store
+from clouddesktop.store.faults import StoreForbiddenError
 
 url, key = f"file://{sys.argv[1]}", sys.argv[2]
 blobs = open_store(url)
