@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from parts.server import ServerProcess
@@ -22,6 +22,7 @@ class PausedServer:
         *,
         failpoint: str,
         options: tuple[str, ...] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._failpoint = failpoint
         self._log = folder / "faults.log"
@@ -31,6 +32,7 @@ class PausedServer:
             command=FAULTY_COMMAND,
             options=options,
             variables={
+                **(variables or {}),
                 "FAULT_LOG": str(self._log),
                 "FAULT_PAUSE": failpoint,
                 "FAULT_GATE": str(self._gate),

@@ -13,7 +13,7 @@ from clouddesktop.catalog.chunks import find_places
 from clouddesktop.catalog.engine import Database
 from clouddesktop.delivery.export import Exports
 from clouddesktop.ids import Digest
-from clouddesktop.store.blobs import open_store
+from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
 from parts.server import ServerProcess
@@ -28,8 +28,10 @@ class Inspection:
     manifests: ManifestStore
 
     @classmethod
-    def of(cls, data_dir: Path, *, store: Path | None = None) -> Inspection:
-        blobs = open_store(f"file://{store or data_dir / 'store'}")
+    def of(
+        cls, data_dir: Path, *, store: Path | None = None, blobs: BlobStore | None = None
+    ) -> Inspection:
+        blobs = blobs or open_store(f"file://{store or data_dir / 'store'}")
         return cls(
             database=Database(f"sqlite:///{data_dir / 'clouddesktop.db'}"),
             chunks=ChunkStore(blobs),

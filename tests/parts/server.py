@@ -82,7 +82,7 @@ class ServerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait(STOP_SECONDS)
+            self._reap()
             raise AssertionError(f"The server did not start:\n{self.log.read_text()[-4000:]}")
         self.ready = json.loads(line)
         # Later starts listen where clients look for the server.

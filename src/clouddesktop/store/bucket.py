@@ -46,6 +46,9 @@ _PATIENCE_SECONDS = 10.0
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+_TOLD_EVERY = 10
+"""Failures in a row, from the middle on: what passes at once is no news."""
+
 _LOOK_SECONDS = 0.25
 """How often those who wait look whether they still should."""
 
@@ -83,10 +86,9 @@ class Bucket:
             except StoreOutOfReachError as error:
                 pause = min(_FIRST_PAUSE_SECONDS * 2**failures, _LONGEST_PAUSE_SECONDS)
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311  (spreads retries)
-                is_late = time.monotonic() + pause > deadline
-                if is_late and check is None:
+                if check is None and time.monotonic() + pause > deadline:
                     raise
-                if is_late and failures % 10 == 0:
+                if check is not None and failures % _TOLD_EVERY == _TOLD_EVERY // 2:
                     _log.warning("waiting for the store", why=error.message)
                 _pause(pause, check)
             else:
