@@ -26,7 +26,7 @@ def rebuild_index(
         str | None, typer.Option(metavar="URL", help="As for serve: sqlite:///PATH.")
     ] = None,
     store: Annotated[
-        str | None, typer.Option(metavar="URL", help="As for serve: file:///PATH.")
+        str | None, typer.Option(metavar="URL", help="As for serve: file:///PATH or s3://….")
     ] = None,
     encryption_keys: Annotated[
         Path | None, typer.Option(metavar="FILE", help="As for serve: the keys of the store.")

@@ -49,7 +49,10 @@ class ServerOptions(TypedDict):
     ]
     store: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="file:///PATH. Default: a store in the data folder."),
+        typer.Option(
+            metavar="URL",
+            help="file:///PATH or s3://BUCKET/PREFIX. Default: a store in the data folder.",
+        ),
     ]
     source: Annotated[
         list[str] | None,
