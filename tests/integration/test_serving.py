@@ -59,7 +59,7 @@ def test_a_taken_port_ends_the_start_with_one_paragraph(tmp_path: Path, setting:
         (("--database", "mysql://localhost/db"), "neither sqlite:///PATH nor postgresql"),
         (("--database", "postgresql://localhost:1/db"), "out of reach"),
         (("--workers", "0"), "workers is 0"),
-        (("--store", "s3://bucket/prefix"), "not served yet"),
+        (("--store", "ftp://host/folder"), "file:///"),
         (("--grpc", "localhost"), "not HOST:PORT"),
         (("--plaintext", "--grpc", "0.0.0.0:0"), "loopback"),
         (("--config", "/missing.toml"), "/missing.toml"),
