@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parts.postgres import Postgres
+from parts.seaweedfs import BUCKET, SeaweedFS
 from parts.server import ServerProcess
 
 
@@ -15,15 +16,18 @@ from parts.server import ServerProcess
 def make_server(
     request: pytest.FixtureRequest, make_server: Callable[..., ServerProcess]
 ) -> Callable[..., ServerProcess]:
-    """Make servers on folders of their own, or on PostgreSQL with a worker apart."""
+    """Make servers on folders of their own, or on PostgreSQL and S3 with a worker apart."""
     if request.param == "embedded":
         return make_server
     postgres: Postgres = request.getfixturevalue("postgres")
+    s3: SeaweedFS = request.getfixturevalue("seaweedfs")
 
     def make(**options: Any) -> ServerProcess:
         given = options.pop("options", ())
         if "--database" not in given:
-            given = ("--database", postgres.make_database(), *given)
-        return make_server(options=given, **options)
+            store = f"s3://{BUCKET}/{s3.new_prefix()}"
+            given = ("--database", postgres.make_database(), "--store", store, *given)
+        variables = s3.variables | options.pop("variables", {})
+        return make_server(options=given, variables=variables, **options)
 
     return make

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from clouddesktop.disk.file import LocalFile
 from hostile.judging import outcome_of
 from hostile.qcow2_samples import iter_samples
 from hostile.verdicts import CANARY
+from parts.children import own_children
 from parts.disk_files import MemoryFile
 
 
@@ -37,4 +37,4 @@ def test_a_file_behind_the_bridge_is_judged_as_a_local_one(tmp_path: Path) -> No
         read += "digest" in bridged
     assert read > 50
     assert threading.active_count() == threads
-    assert psutil.Process().children(recursive=True) == []
+    assert own_children() == []

@@ -13,6 +13,7 @@ from clouddesktop.catalog.chunks import find_places
 from clouddesktop.catalog.engine import Database
 from clouddesktop.delivery.export import Exports
 from clouddesktop.ids import Digest
+from clouddesktop.s3 import S3Access
 from clouddesktop.store.blobs import BlobStore, open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
@@ -41,7 +42,14 @@ class Inspection:
     @classmethod
     def of_server(cls, server: ServerProcess) -> Inspection:
         """Look into what a server works on, wherever that lies."""
-        blobs = open_store(server.store_url)
+        given = server.variables
+        access = S3Access(
+            endpoint=given.get("AWS_ENDPOINT_URL"),
+            region=given.get("AWS_REGION", ""),
+            access_key_id=given.get("AWS_ACCESS_KEY_ID"),
+            secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
+        )
+        blobs = open_store(server.store_url, access=access)
         return cls(
             database=Database(server.database_url),
             chunks=ChunkStore(blobs),

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine: one server for the tests of a module, reached by a socket."""
+"""A real PostgreSQL on this machine: one server for all tests of a process, reached by a socket."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from parts.children import SHARED_PIDS
 from parts.waiting import wait_for
 
 _PROGRAMS = Path("/usr/lib/postgresql")
@@ -98,6 +99,7 @@ class Postgres:
                 stderr=subprocess.STDOUT,
                 **self._as_user(),
             )
+        SHARED_PIDS.add(self.process.pid)
         wait_for(self._is_ready, "PostgreSQL answers", timeout_seconds=_READY_SECONDS)
 
     def crash(self) -> None:
@@ -129,7 +131,7 @@ class Postgres:
         return True
 
 
-@pytest.fixture(scope="module")  # not longer: some tests look what children this process has
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The running server."""
     found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from obstore.store import S3Store
 
+from parts.children import SHARED_PIDS
 from parts.waiting import wait_for
 
 BUCKET = "plain-bucket"
@@ -95,6 +96,7 @@ class SeaweedFS:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
             )
+        SHARED_PIDS.add(self.process.pid)
         wait_for(self._is_ready, "SeaweedFS answers", timeout_seconds=_READY_SECONDS)
         if is_first:
             self._make_buckets()
@@ -170,7 +172,7 @@ def _find_ports(names: list[str]) -> dict[str, int]:
         return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """The running server."""
     program = shutil.which("weed")

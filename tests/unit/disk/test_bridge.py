@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from clouddesktop.disk.bridge import MAX_REQUEST_SIZE, NbdBridge
 from clouddesktop.disk.file import DiskFile, FileWindow, LocalFile
 from clouddesktop.disk.nbd import NbdDisk, open_nbd_disk
 from clouddesktop.errors import UnavailableError
+from parts.children import own_children
 from parts.disk_files import MemoryFile
 from parts.disks import MIB, convert, random_bytes, write_raw
 from parts.waiting import wait_for
@@ -71,7 +71,7 @@ def test_a_file_without_a_descriptor_is_read_exactly(qcow2: bytes) -> None:
             assert found == CONTENT[offset : offset + 5000]
         assert read(disk, 0, DISK_SIZE) == CONTENT.ljust(DISK_SIZE, b"\0")
     assert bridge_threads() == []
-    assert psutil.Process().children() == []
+    assert own_children() == []
     # Fewer, when something of an earlier test was collected in between.
     assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208  (names only)
 
@@ -127,7 +127,7 @@ def test_a_file_that_fails_while_it_is_opened_says_so(qcow2: bytes, count: int) 
     with pytest.raises(AwayError), opened_disk(file) as disk:
         read(disk, 0, MIB)
     assert bridge_threads() == []
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 @pytest.mark.qemu
@@ -145,7 +145,7 @@ def test_a_stuck_file_does_not_hold_up_the_end(qcow2: bytes) -> None:
         file.before_read = wait
         stuck = pool.submit(read, disk, MIB, 512)
         assert waiting.wait(timeout=30)
-        psutil.Process().children()[0].kill()
+        own_children()[0].kill()
         with pytest.raises(UnavailableError, match="ended before its time"):
             stuck.result(timeout=30)
         go_on.set()

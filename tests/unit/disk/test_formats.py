@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from clouddesktop.disk.errors import DamagedDiskError, UnsafeDiskError, Unsuppor
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.vdi import check_vdi
 from clouddesktop.errors import FailedPreconditionError
+from parts.children import own_children
 from parts.disks import read_as_qemu
 from parts.reading import read_some, read_whole
 from strategies import (
@@ -147,7 +147,7 @@ def test_damage_ends_in_an_error_of_ours_or_in_bytes(
                 file.write(struct.pack("<I", word))
         with suppress(FailedPreconditionError):
             read_some(path)
-    assert not psutil.Process().children()
+    assert not own_children()
 
 
 @pytest.mark.parametrize(

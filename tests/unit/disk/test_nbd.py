@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from clouddesktop.disk import nbd, sandbox
@@ -33,8 +32,10 @@ from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import UnavailableError
 from clouddesktop.model.manifest import Extent
 from hostile.qcow2_files import COPIED, Qcow2File
+from parts.children import own_children
 from parts.disk_files import MemoryFile
 from parts.disks import MIB, convert, random_bytes, write_raw
+from parts.waiting import wait_for
 
 pytestmark = pytest.mark.qemu
 
@@ -84,10 +85,6 @@ def read(disk: NbdDisk, offset: int, length: int) -> bytes:
     return bytes(buffer)
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
-
-
 def fds() -> set[str]:
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208  (names only)
 
@@ -101,11 +98,11 @@ def test_nothing_is_left_behind(disk_file: Path, tmp_path: Path) -> None:
             if error is not None:
                 stack.enter_context(pytest.raises(RuntimeError, match="caller failed"))
             disk = stack.enter_context(opened_disk(disk_file))
-            assert [each.name() for each in children()] == ["bwrap", "qemu-nbd"]
+            assert [each.name() for each in own_children()] == ["bwrap", "qemu-nbd"]
             assert read(disk, 0, len(CONTENT)) == CONTENT
             if error is not None:
                 raise error
-        assert children() == []
+        assert own_children() == []
         assert fds() == before
         assert threading.active_count() == threads
         assert set(tmp_path.parent.iterdir()) == temporary
@@ -160,10 +157,12 @@ def test_a_process_that_is_killed_makes_reads_fail(disk_file: Path) -> None:
     """UNAVAILABLE: the disk itself is not to blame. Closing works as ever."""
     with opened_disk(disk_file) as disk:
         assert read(disk, 0, 512) == CONTENT[:512]
-        children()[0].kill()
+        program = own_children()[-1]
+        program.kill()
+        wait_for(lambda: not program.is_running(), "it has ended")
         with pytest.raises(UnavailableError, match=r"disk\.qcow2"):
             read(disk, 0, 512)
-    assert children() == []
+    assert own_children() == []
 
 
 def test_it_dies_with_us(disk_file: Path) -> None:
@@ -209,7 +208,7 @@ def test_a_data_file_that_appears_after_the_probe_is_noticed(tmp_path: Path) -> 
     )
     with pytest.raises(UnsafeDiskError, match="another file"), opened_disk(path):
         pass
-    assert children() == []
+    assert own_children() == []
 
 
 def test_what_was_opened_is_read_whatever_the_name_means_later(
@@ -236,7 +235,7 @@ def test_what_qemu_says_is_in_the_error(disk_file: Path) -> None:
     assert "Reference count table offset invalid" in caught.value.message
     assert "json:" not in caught.value.message
     assert caught.value.message.endswith(".")
-    assert children() == []
+    assert own_children() == []
 
 
 def test_a_disk_that_a_machine_writes_to_is_in_use(disk_file: Path) -> None:
@@ -312,12 +311,12 @@ def test_a_program_that_gives_nothing_is_ended(disk_file: Path) -> None:
         ) as disk,
     ):
         assert read(disk, 0, 512) == CONTENT[:512]
-        os.kill(children()[-1].pid, signal.SIGSTOP)
+        os.kill(own_children()[-1].pid, signal.SIGSTOP)
         with pytest.raises(DiskStalledError, match="gave nothing for too long"):
             read(disk, MIB, 512)
         with pytest.raises(DiskStalledError):
             list(disk.iter_extents())
-    assert children() == []
+    assert own_children() == []
 
 
 def test_a_slow_file_that_gets_on_is_waited_for() -> None:

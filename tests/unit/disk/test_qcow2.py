@@ -9,7 +9,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from clouddesktop.disk.errors import DamagedDiskError, UnsupportedDiskError
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.qcow2 import check_qcow2
 from clouddesktop.errors import FailedPreconditionError
+from parts.children import own_children
 from parts.reading import read_some, read_whole
 from strategies import (
     DiskLayout,
@@ -87,7 +87,7 @@ def test_damage_ends_in_an_error_of_ours_or_in_bytes(
                 file.write(struct.pack(">I", word))
         with suppress(FailedPreconditionError):
             read_some(path)
-    assert not psutil.Process().children()
+    assert not own_children()
 
 
 def test_the_error_tells_how_much_is_missing(tmp_path: Path) -> None:

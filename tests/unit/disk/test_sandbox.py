@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from clouddesktop.disk import sandbox
@@ -23,6 +22,7 @@ from clouddesktop.disk.sandbox import (
     explain_missing_sandbox,
 )
 from clouddesktop.disk.seccomp import build_filter
+from parts.children import own_children
 from parts.disk_files import MemoryFile
 from parts.disks import MIB, convert, write_raw
 
@@ -62,7 +62,7 @@ def opened_disk(
             LocalFile(file.fileno()), driver="qcow2", readers=2, size_hint=64 * MIB, sandbox=policy
         ) as disk,
     ):
-        yield disk, Path(f"/proc/{psutil.Process().children(recursive=True)[-1].pid}")
+        yield disk, Path(f"/proc/{own_children()[-1].pid}")
 
 
 def read_head(disk: NbdDisk) -> bytes:
@@ -140,7 +140,7 @@ def test_a_file_behind_the_bridge_is_read_by_nobody(disk_file: Path) -> None:
     disk_file.chmod(0o600)
     file = MemoryFile(disk_file.read_bytes())
     with open_nbd_disk(file, driver="qcow2", readers=2, size_hint=0) as disk:
-        [_, child] = psutil.Process().children(recursive=True)
+        [_, child] = own_children()
         assert read_head(disk) == b"data" * 1000
         assert set(child.uids()) == {os.geteuid() or NOBODY}
 
@@ -212,7 +212,7 @@ def test_without_a_sandbox_disks_are_refused(disk_file: Path) -> None:
     with pytest.raises(SandboxUnavailableError, match="bubblewrap is not installed") as caught:
         opened_disk(disk_file).__enter__()
     assert "sandbox=preferred" in caught.value.remedy
-    assert psutil.Process().children() == []
+    assert own_children() == []
     assert explain_missing_sandbox() == "bubblewrap is not installed"
 
 
