@@ -21,7 +21,7 @@ def list_ended(connection: sa.Connection) -> list[Operation]:
         .where(operations.c.done.is_(True))
         .limit(_AT_ONCE)
     )
-    return [to_operation(row._mapping) for row in rows]
+    return [to_operation(row) for row in rows]
 
 
 def forget_ended(connection: sa.Connection, operation_ids: Sequence[str]) -> None:

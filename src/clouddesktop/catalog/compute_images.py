@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from clouddesktop.catalog.contents import KnownContent
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import compute_images, manifests
 from clouddesktop.errors import AlreadyExistsError, DataLossError, NotFoundError
 from clouddesktop.ids import to_digest
@@ -27,13 +28,12 @@ _COLUMNS = (
     compute_images.c.min_disk_size,
     compute_images.c.manifest,
 )
+_FIND = Prepared(sa.select(*_COLUMNS).where(compute_images.c.id == sa.bindparam("image_id")))
 
 
 def find_imported_image(connection: sa.Connection, image_id: str) -> ImportedImage | None:
     """Find one, whatever its status."""
-    row = connection.execute(
-        sa.select(*_COLUMNS).where(compute_images.c.id == image_id)
-    ).one_or_none()
+    row = _FIND.first(connection, image_id=image_id)
     return None if row is None else _to_image(row)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import known_contents, manifests
 from clouddesktop.ids import Digest, to_digest
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 
-_FIND = (
+_OF_FILE = (
     sa.select(manifests.c.digest, manifests.c.disk_size, manifests.c.storage_size)
     .join(known_contents, known_contents.c.manifest == manifests.c.digest)
     .where(
@@ -22,7 +23,8 @@ _FIND = (
         manifests.c.damage.is_(None),
     )
 )
-_FIND_VERIFIED = _FIND.where(known_contents.c.checksum == sa.bindparam("checksum"))
+_FIND = Prepared(_OF_FILE)
+_FIND_VERIFIED = Prepared(_OF_FILE.where(known_contents.c.checksum == sa.bindparam("checksum")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,11 @@ def find_known_content(
         "location": compute_image.location,
         "fingerprint": fingerprint,
     }
-    found = (
-        connection.execute(_FIND, file)
+    row = (
+        _FIND.first(connection, **file)
         if checksum is None
-        else connection.execute(_FIND_VERIFIED, {**file, "checksum": checksum.to_text()})
+        else _FIND_VERIFIED.first(connection, **file, checksum=checksum.to_text())
     )
-    row = found.one_or_none()
     if row is None:
         return None
     return KnownContent(

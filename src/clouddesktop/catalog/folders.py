@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import (
     clouds,
     compute_images,
@@ -26,8 +27,10 @@ _COLUMNS = (
     folders.c.labels,
 )
 
-_GET = sa.select(*_COLUMNS).where(folders.c.id == sa.bindparam("folder_id"))
-_FIND_CLOUD_ID = sa.select(folders.c.cloud_id).where(folders.c.id == sa.bindparam("folder_id"))
+_GET = Prepared(sa.select(*_COLUMNS).where(folders.c.id == sa.bindparam("folder_id")))
+_FIND_CLOUD_ID = Prepared(
+    sa.select(folders.c.cloud_id).where(folders.c.id == sa.bindparam("folder_id"))
+)
 
 
 class FolderNotEmptyError(FailedPreconditionError):
@@ -72,7 +75,7 @@ def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(_GET, {"folder_id": folder_id}).one_or_none()
+    row = _GET.first(connection, folder_id=folder_id)
     if row is None:
         raise NotFoundError.of_resource("Folder", folder_id)
     return _to_folder(row)
@@ -80,7 +83,8 @@ def get_folder(connection: sa.Connection, folder_id: str) -> Folder:
 
 def find_cloud_id(connection: sa.Connection, folder_id: str) -> str | None:
     """Find the cloud of a folder."""
-    return connection.scalar(_FIND_CLOUD_ID, {"folder_id": folder_id})
+    row = _FIND_CLOUD_ID.first(connection, folder_id=folder_id)
+    return None if row is None else row.cloud_id
 
 
 def find_folder_named(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from clouddesktop.catalog.images import IMAGE_COLUMNS, to_image
 from clouddesktop.catalog.keyset import SortColumn, is_behind, order_clauses, place_of
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import images
 from clouddesktop.model.folder import SYSTEM_FOLDER_ID
 from clouddesktop.model.image import Image
@@ -61,7 +62,7 @@ def _list_in(
         parameters[f"names_{number}"] = list(each.names)
     if after is not None:
         parameters |= place_of((*after.values, after.image_id))
-    return [to_image(row) for row in connection.execute(query, parameters)]
+    return [to_image(row) for row in query.all(connection, **parameters)]
 
 
 def _sorted(found: list[Image], order: Sequence[SortKey]) -> list[Image]:
@@ -73,9 +74,7 @@ def _sorted(found: list[Image], order: Sequence[SortKey]) -> list[Image]:
 
 
 @lru_cache(maxsize=256)
-def _make_query(
-    order: Sequence[SortKey], *, negations: Sequence[bool], is_first: bool
-) -> sa.Select[Any]:
+def _make_query(order: Sequence[SortKey], *, negations: Sequence[bool], is_first: bool) -> Prepared:
     query = sa.select(*IMAGE_COLUMNS).where(images.c.folder_id == sa.bindparam("folder_id"))
     for number, is_negated in enumerate(negations):
         names = images.c.name.in_(sa.bindparam(f"names_{number}", expanding=True))
@@ -90,4 +89,5 @@ def _make_query(
     columns.append(SortColumn(rows.c.id, bool(order) and order[-1].is_descending))
     if not is_first:
         query = query.where(is_behind(columns))
-    return query.order_by(*order_clauses(columns)).limit(sa.bindparam("page_size"))
+    query = query.order_by(*order_clauses(columns)).limit(sa.bindparam("page_size"))
+    return Prepared(query)

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import images, manifests
 from clouddesktop.errors import AlreadyExistsError, NotFoundError
 from clouddesktop.ids import to_digest
@@ -27,18 +28,18 @@ IMAGE_COLUMNS = (
     images.c.manifest,
 )
 
-# Made once, as every statement of the calls that are made most: making one takes longer than
-# running it.
-_GET = sa.select(*IMAGE_COLUMNS).where(images.c.id == sa.bindparam("image_id"))
-_GET_VERIFIED = (
+_GET = Prepared(sa.select(*IMAGE_COLUMNS).where(images.c.id == sa.bindparam("image_id")))
+_GET_VERIFIED = Prepared(
     sa.select(*IMAGE_COLUMNS, manifests.c.verified_at)
     .join(manifests, images.c.manifest == manifests.c.digest, isouter=True)
     .where(images.c.id == sa.bindparam("image_id"))
 )
-_FIND_NAME = sa.select(images.c.id).where(
-    images.c.folder_id == sa.bindparam("folder_id"), images.c.name == sa.bindparam("name")
+_FIND_NAME = Prepared(
+    sa.select(images.c.id).where(
+        images.c.folder_id == sa.bindparam("folder_id"), images.c.name == sa.bindparam("name")
+    )
 )
-_ADD = sa.insert(images)
+_ADD = Prepared(sa.insert(images))
 
 
 def get_image(connection: sa.Connection, image_id: str) -> Image:
@@ -47,7 +48,7 @@ def get_image(connection: sa.Connection, image_id: str) -> Image:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(_GET, {"image_id": image_id}).one_or_none()
+    row = _GET.first(connection, image_id=image_id)
     if row is None:
         raise NotFoundError.of_resource("Image", image_id)
     return to_image(row)
@@ -61,7 +62,7 @@ def get_image_with_verification(
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(_GET_VERIFIED, {"image_id": image_id}).one_or_none()
+    row = _GET_VERIFIED.first(connection, image_id=image_id)
     if row is None:
         raise NotFoundError.of_resource("Image", image_id)
     *columns, verified_at = row
@@ -75,20 +76,18 @@ def add_image(connection: sa.Connection, image: Image) -> None:
         AlreadyExistsError: its folder has an image of this name; nothing was changed.
     """
     _check_name(connection, folder_id=image.folder_id, name=image.name)
-    connection.execute(
-        _ADD,
-        {
-            "id": image.id,
-            "folder_id": image.folder_id,
-            "name": image.name,
-            "description": image.description,
-            "labels": dict(image.labels),
-            "status": int(image.status),
-            "created_at": image.created_at,
-            "storage_size": image.storage_size,
-            "min_disk_size": image.min_disk_size,
-            "manifest": image.manifest,
-        },
+    _ADD.run(
+        connection,
+        id=image.id,
+        folder_id=image.folder_id,
+        name=image.name,
+        description=image.description,
+        labels=dict(image.labels),
+        status=int(image.status),
+        created_at=image.created_at,
+        storage_size=image.storage_size,
+        min_disk_size=image.min_disk_size,
+        manifest=image.manifest,
     )
 
 
@@ -121,12 +120,12 @@ def delete_image(connection: sa.Connection, image_id: str) -> None:
 
 def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
     """See that no image of the folder has a name."""
-    taken = connection.scalar(_FIND_NAME, {"folder_id": folder_id, "name": name})
+    taken = _FIND_NAME.first(connection, folder_id=folder_id, name=name)
     if taken is not None:
         raise AlreadyExistsError(
             f"Image with name {name} already exists",
             remedy="Choose another name.",
-            facts={"resource_type": "Image", "resource_id": taken, "name": name},
+            facts={"resource_type": "Image", "resource_id": taken.id, "name": name},
         )
 
 

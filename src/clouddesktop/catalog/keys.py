@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import authorized_keys
 from clouddesktop.errors import NotFoundError
 from clouddesktop.model.access import AuthorizedKey
@@ -18,13 +19,12 @@ _COLUMNS = (
     authorized_keys.c.public_key,
     authorized_keys.c.description,
 )
+_FIND = Prepared(sa.select(*_COLUMNS).where(authorized_keys.c.id == sa.bindparam("key_id")))
 
 
 def find_key(connection: sa.Connection, key_id: str) -> AuthorizedKey | None:
     """Find the public half of an authorised key."""
-    row = connection.execute(
-        sa.select(*_COLUMNS).where(authorized_keys.c.id == key_id)
-    ).one_or_none()
+    row = _FIND.first(connection, key_id=key_id)
     return None if row is None else _to_key(row)
 
 

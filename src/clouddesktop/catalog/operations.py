@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import awaited_ends, idempotency_keys, operations
 from clouddesktop.errors import Failure, InvalidArgumentError, NotFoundError
 from clouddesktop.ids import Prefix, new_id
@@ -21,14 +22,16 @@ from clouddesktop.model.operation import (
     Progress,
 )
 
-_GET = sa.select(operations).where(operations.c.id == sa.bindparam("operation_id"))
-_ADD = sa.insert(operations)
-_AWAIT_END = sa.insert(awaited_ends)
-_FIND_REQUEST = sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
-    idempotency_keys.c.subject == sa.bindparam("subject"),
-    idempotency_keys.c.key == sa.bindparam("key"),
+_GET = Prepared(sa.select(operations).where(operations.c.id == sa.bindparam("operation_id")))
+_ADD = Prepared(sa.insert(operations))
+_AWAIT_END = Prepared(sa.insert(awaited_ends))
+_FIND_REQUEST = Prepared(
+    sa.select(idempotency_keys.c.request_digest, idempotency_keys.c.operation_id).where(
+        idempotency_keys.c.subject == sa.bindparam("subject"),
+        idempotency_keys.c.key == sa.bindparam("key"),
+    )
 )
-_REMEMBER_REQUEST = sa.insert(idempotency_keys)
+_REMEMBER_REQUEST = Prepared(sa.insert(idempotency_keys))
 
 
 class IdempotencyKeyReusedError(InvalidArgumentError):
@@ -43,10 +46,10 @@ def get_operation(connection: sa.Connection, operation_id: str) -> Operation:
     Raises:
         NotFoundError: there is none with this id.
     """
-    row = connection.execute(_GET, {"operation_id": operation_id}).one_or_none()
+    row = _GET.first(connection, operation_id=operation_id)
     if row is None:
         raise NotFoundError.of_resource("Operation", operation_id)
-    return to_operation(row._mapping)
+    return to_operation(row)
 
 
 def add_operation(
@@ -62,33 +65,31 @@ def add_operation(
     The copy verifies `checksum`, if there is one.
     """
     origin = compute_image or ComputeImage(id="", folder_id="", source="", location="")
-    connection.execute(
-        _ADD,
-        {
-            "id": operation.id,
-            "kind": str(operation.kind),
-            "description": operation.description,
-            "created_at": operation.created_at,
-            "created_by": operation.created_by,
-            "modified_at": operation.modified_at,
-            "done": operation.done,
-            "resource_id": operation.resource_id,
-            "folder_id": operation.folder_id,
-            "failure": None,
-            "result": None if operation.result is None else dict(operation.result),
-            "source": origin.source,
-            "location": origin.location,
-            "compute_image_id": origin.id,
-            "compute_image_folder_id": origin.folder_id,
-            "checksum": None if checksum is None else checksum.to_text(),
-            "workflow_id": workflow_id,
-            "epoch": 0,
-            "attempts": 0,
-            **operation.progress.to_record(),
-        },
+    _ADD.run(
+        connection,
+        id=operation.id,
+        kind=str(operation.kind),
+        description=operation.description,
+        created_at=operation.created_at,
+        created_by=operation.created_by,
+        modified_at=operation.modified_at,
+        done=operation.done,
+        resource_id=operation.resource_id,
+        folder_id=operation.folder_id,
+        failure=None,
+        result=None if operation.result is None else dict(operation.result),
+        source=origin.source,
+        location=origin.location,
+        compute_image_id=origin.id,
+        compute_image_folder_id=origin.folder_id,
+        checksum=None if checksum is None else checksum.to_text(),
+        workflow_id=workflow_id,
+        epoch=0,
+        attempts=0,
+        **operation.progress.to_record(),
     )
     if not operation.done:
-        connection.execute(_AWAIT_END, {"operation_id": operation.id})
+        _AWAIT_END.run(connection, operation_id=operation.id)
 
 
 def add_done_operation(
@@ -132,9 +133,7 @@ def find_earlier_operation(
     """
     if idempotency is None:
         return None
-    row = connection.execute(
-        _FIND_REQUEST, {"subject": subject_id, "key": idempotency.key}
-    ).one_or_none()
+    row = _FIND_REQUEST.first(connection, subject=subject_id, key=idempotency.key)
     if row is None:
         return None
     if row.request_digest != idempotency.request_digest:
@@ -151,15 +150,13 @@ def remember_request(
 ) -> None:
     """Keep the key of the request that started an operation; does nothing without one."""
     if idempotency is not None:
-        connection.execute(
-            _REMEMBER_REQUEST,
-            {
-                "subject": operation.created_by,
-                "key": idempotency.key,
-                "request_digest": idempotency.request_digest,
-                "operation_id": operation.id,
-                "created_at": operation.created_at,
-            },
+        _REMEMBER_REQUEST.run(
+            connection,
+            subject=operation.created_by,
+            key=idempotency.key,
+            request_digest=idempotency.request_digest,
+            operation_id=operation.id,
+            created_at=operation.created_at,
         )
 
 
@@ -187,7 +184,7 @@ def list_operations(
         )
     latest_first = (operations.c.created_at.desc(), operations.c.id.desc())
     rows = connection.execute(query.order_by(*latest_first).limit(page_size))
-    return [to_operation(row._mapping) for row in rows]
+    return [to_operation(row) for row in rows]
 
 
 def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -214,27 +211,27 @@ def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, 
     return changed.rowcount == 1
 
 
-def to_operation(row: sa.RowMapping) -> Operation:
+def to_operation(row: Any) -> Operation:
     """Read the operation that a row of `operations` stands for."""
     return Operation(
-        id=row["id"],
-        kind=OperationKind(row["kind"]),
-        description=row["description"],
-        created_at=row["created_at"],
-        created_by=row["created_by"],
-        modified_at=row["modified_at"],
-        done=row["done"],
-        resource_id=row["resource_id"],
-        folder_id=row["folder_id"],
-        failure=None if row["failure"] is None else Failure.from_record(row["failure"]),
-        result=row["result"],
+        id=row.id,
+        kind=OperationKind(row.kind),
+        description=row.description,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        modified_at=row.modified_at,
+        done=row.done,
+        resource_id=row.resource_id,
+        folder_id=row.folder_id,
+        failure=None if row.failure is None else Failure.from_record(row.failure),
+        result=row.result,
         progress=Progress(
-            phase=Phase(row["phase"]),
-            bytes_total=row["bytes_total"],
-            bytes_done=row["bytes_done"],
-            bytes_new=row["bytes_new"],
-            bytes_stored=row["bytes_stored"],
-            bytes_deduplicated=row["bytes_deduplicated"],
-            bytes_zero=row["bytes_zero"],
+            phase=Phase(row.phase),
+            bytes_total=row.bytes_total,
+            bytes_done=row.bytes_done,
+            bytes_new=row.bytes_new,
+            bytes_stored=row.bytes_stored,
+            bytes_deduplicated=row.bytes_deduplicated,
+            bytes_zero=row.bytes_zero,
         ),
     )

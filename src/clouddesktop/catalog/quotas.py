@@ -12,10 +12,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.folders import find_cloud_id
+from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import folders, images, operations, quota_limits
 from clouddesktop.errors import ResourceExhaustedError
 from clouddesktop.model.quota import Quota, QuotaId
+
+_LIMITS_OF_FOLDER = Prepared(
+    sa.select(quota_limits.c.cloud_id, quota_limits.c.quota_id, quota_limits.c.limit)
+    .join(folders, folders.c.cloud_id == quota_limits.c.cloud_id)
+    .where(folders.c.id == sa.bindparam("folder_id"))
+)
+_KNOWN = frozenset(map(str, QuotaId))
 
 
 class QuotaExceededError(ResourceExhaustedError):
@@ -63,10 +70,10 @@ def check_quotas(connection: sa.Connection, folder_id: str, added: Mapping[Quota
     Raises:
         QuotaExceededError: it is not; names the quota, its limit and what would be needed.
     """
-    cloud_id = find_cloud_id(connection, folder_id)
-    if cloud_id is None:
-        return
-    for quota_id, limit in _find_limits(connection, cloud_id).items():
+    for row in _LIMITS_OF_FOLDER.all(connection, folder_id=folder_id):
+        if row.quota_id not in _KNOWN:
+            continue
+        cloud_id, quota_id, limit = row.cloud_id, QuotaId(row.quota_id), row.limit
         if added.get(quota_id) and _exceeds(connection, cloud_id, quota_id, limit):
             used = _measure(connection, cloud_id, quota_id)
             raise _exceeded(cloud_id, quota_id, limit=limit, used=used, added=added[quota_id])
@@ -87,13 +94,12 @@ def check_plan(connection: sa.Connection, operation_id: str) -> None:
 
 
 def _find_limits(connection: sa.Connection, cloud_id: str) -> dict[QuotaId, int]:
-    known = set(map(str, QuotaId))
     rows = connection.execute(
         sa.select(quota_limits.c.quota_id, quota_limits.c.limit).where(
             quota_limits.c.cloud_id == cloud_id
         )
     )
-    return {QuotaId(row.quota_id): row.limit for row in rows if row.quota_id in known}
+    return {QuotaId(row.quota_id): row.limit for row in rows if row.quota_id in _KNOWN}
 
 
 def _exceeds(connection: sa.Connection, cloud_id: str, quota_id: QuotaId, limit: int) -> bool:

@@ -60,17 +60,14 @@ def explain(database: Database, **options: Any) -> tuple[list[Image], list[str]]
     """List images, and have SQLite explain the statements that did it."""
 
     def query(connection: sa.Connection) -> tuple[list[Image], list[str]]:
-        sent: list[tuple[str, Any]] = []
-
-        def note(*event: Any) -> None:
-            sent.append((event[2], event[3]))
-
-        sa.event.listen(connection, "before_cursor_execute", note)
+        sent: list[str] = []
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(sent.append)
         found = list_images(connection, folder_id="f", page_size=5, **options)
-        sa.event.remove(connection, "before_cursor_execute", note)
+        driver.set_trace_callback(None)
         steps: list[str] = []
-        for statement, parameters in sent:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        for statement in sent:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
             steps += [row.detail for row in plan]
         return found, steps
 
