@@ -20,7 +20,7 @@ from clouddesktop.api.calls import Call
 from clouddesktop.api.filters import parse_filter
 from clouddesktop.api.idempotency import idempotency_of
 from clouddesktop.api.masks import masked
-from clouddesktop.api.messages import image_to_message
+from clouddesktop.api.messages import fill_image, image_to_message
 from clouddesktop.api.orders import parse_order
 from clouddesktop.api.packing import OperationPacker
 from clouddesktop.api.page_tokens import PageTokens
@@ -146,11 +146,10 @@ def _to_page(images: list[Image], *, page_size: int) -> ListDesktopImagesRespons
     page = ListDesktopImagesResponse()
     page_bytes = 0
     for image in images[:page_size]:
-        message = image_to_message(image)
-        page_bytes += message.ByteSize()
-        if page.desktop_images and page_bytes > _MOST_PAGE_BYTES:
+        page_bytes += fill_image(page.desktop_images.add(), image).ByteSize()
+        if page_bytes > _MOST_PAGE_BYTES and len(page.desktop_images) > 1:
+            page.desktop_images.pop()
             break
-        page.desktop_images.append(message)
     return page
 
 

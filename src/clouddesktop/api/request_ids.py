@@ -15,7 +15,8 @@ def new_request_id() -> str:
 
 def new_trace_id() -> str:
     """Make one in the public API's form, trace:span:parent:flags; ours has a single span."""
-    trace, span = secrets.token_hex(8), secrets.token_hex(8)
+    drawn = secrets.token_hex(16)
+    trace, span = drawn[:16], drawn[16:]
     return f"{trace}:{span}:{trace}:1"
 
 

@@ -52,6 +52,10 @@ class Backend(Protocol):
         """Begin a transaction that reads."""
         ...
 
+    def end_read(self, connection: sa.Connection) -> None:
+        """End it."""
+        ...
+
     def begin_write(self, connection: sa.Connection) -> None:
         """Begin a transaction that holds the database's one write lock until its end.
 

@@ -83,7 +83,7 @@ class Database:
         try:
             self._backend.begin_read(connection)
             result = query(connection, *args, **kwargs)
-            connection.rollback()
+            self._backend.end_read(connection)
         except BaseException:
             connection.close()
             raise

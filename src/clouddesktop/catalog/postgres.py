@@ -95,6 +95,9 @@ class Postgres:
     def begin_read(self, connection: sa.Connection) -> None:
         pass  # the driver begins with the first query
 
+    def end_read(self, connection: sa.Connection) -> None:
+        connection.rollback()
+
     def begin_write(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
 

@@ -36,15 +36,19 @@ class Sqlite:
         pass
 
     def begin_read(self, connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        # By the driver: SQLAlchemy takes longer over it than SQLite over most queries.
+        _driver_of(connection).execute("BEGIN")
+
+    def end_read(self, connection: sa.Connection) -> None:
+        connection.rollback()  # of what SQLAlchemy has run, if it was asked to
+        _driver_of(connection).rollback()
 
     def begin_write(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def is_in_transaction(self, connection: sa.Connection) -> bool:
         """SQLite undoes the whole transaction by itself when the disk is full."""
-        driver: Any = connection.connection.driver_connection
-        in_transaction: bool = driver.in_transaction
+        in_transaction: bool = _driver_of(connection).in_transaction
         return in_transaction
 
     def migrating(self, connection: sa.Connection) -> AbstractContextManager[None]:  # noqa: ARG002  (the data folder's lock keeps others out)
@@ -78,6 +82,10 @@ class Sqlite:
                     remedy="Put the right file in its place, or restore a backup of it.",
                 ) from error
             raise
+
+
+def _driver_of(connection: sa.Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _prepare_connection(connection: Any, _record: Any) -> None:
