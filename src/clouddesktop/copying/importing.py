@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
-
-import sqlalchemy as sa
 
 from clouddesktop.catalog.compute_images import (
     add_imported_image,
     find_imported_image,
     get_imported_content,
 )
-from clouddesktop.catalog.contents import KnownContent, find_known_content
+from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.operations import (
-    add_operation,
     find_earlier_operation,
-    remember_request,
 )
+from clouddesktop.copying.accepting import Making, Origin, accept
 from clouddesktop.copying.usable import check_usable
-from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.errors import FieldViolation, InvalidArgumentError
 from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Resource
 from clouddesktop.model.compute import ComputeImageStatus, ImportedImage
-from clouddesktop.model.image import ComputeImage, min_disk_size_of
+from clouddesktop.model.image import ComputeImage
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
-    Phase,
-    Progress,
 )
 from clouddesktop.model.roles import Permission
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -63,14 +57,6 @@ class ImportRequest:
     os_type: int = 0
     uri: str = ""
     image_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """What an import is made of; `find_content` finds it in the store, if it is there."""
-
-    find_content: Callable[[sa.Connection], KnownContent | None]
-    compute_image: ComputeImage | None = None
 
 
 class ImportStarter:
@@ -115,35 +101,35 @@ class ImportStarter:
             return earlier
         self._database.read(get_folder, request.folder_id)
         caller.require(Permission.COMPUTE_IMAGES_CREATE, Resource.of_folder(request.folder_id))
-        origin = self._find_origin(request, caller)
-        return self._database.write(self._accept, request, origin, caller, idempotency)
+        making = _making_of(request, self._find_origin(request, caller), caller, idempotency)
+        return self._database.write(accept, making, self._queue)
 
-    def _find_origin(self, request: ImportRequest, caller: Caller) -> _Origin:
+    def _find_origin(self, request: ImportRequest, caller: Caller) -> Origin:
         upload_id = _find_upload_id(request.uri)
         if upload_id:
             # Its own server's: whatever name the URL has for that.
             upload = self._uploads.get(upload_id, owner=caller.id)
-            return _Origin(lambda _: None, self._uploads.to_compute_image(upload))
+            return Origin(lambda _: None, self._uploads.to_compute_image(upload))
         if request.uri and not request.uri.startswith(_IN_SOURCES):
             check_uri(request.uri)
             image = ComputeImage(
                 id="", folder_id=request.folder_id, source=URI_SOURCE, location=request.uri
             )
-            return _Origin(lambda _: None, image)  # found out when it is fetched
+            return Origin(lambda _: None, image)  # found out when it is fetched
         if request.uri:
             return self._use(self._find_in_sources(request.uri), caller)
         imported = self._database.read(find_imported_image, request.image_id)
         if imported is None:
             return self._use(self._sources.get_compute_image(request.image_id), caller)
         check_usable(imported, caller)
-        return _Origin(partial(get_imported_content, image_id=imported.id))
+        return Origin(partial(get_imported_content, image_id=imported.id))
 
-    def _use(self, image: ComputeImage, caller: Caller) -> _Origin:
+    def _use(self, image: ComputeImage, caller: Caller) -> Origin:
         resource = Resource.of_compute_image(image.id, image.folder_id)
         caller.require(Permission.COMPUTE_IMAGES_USE, resource)
         fingerprint = self._sources.fingerprint(image).to_text()
         find_content = partial(find_known_content, compute_image=image, fingerprint=fingerprint)
-        return _Origin(find_content, image)
+        return Origin(find_content, image)
 
     def _find_in_sources(self, uri: str) -> ComputeImage:
         image = self._sources.find_at(uri)
@@ -154,40 +140,6 @@ class ImportStarter:
             )
         return image
 
-    def _accept(
-        self,
-        connection: sa.Connection,
-        request: ImportRequest,
-        origin: _Origin,
-        caller: Caller,
-        idempotency: IdempotencyKey | None,
-    ) -> Operation:
-        earlier = find_earlier_operation(connection, subject_id=caller.id, idempotency=idempotency)
-        if earlier is not None:
-            return earlier
-        image, operation = _new_import(request, caller)
-        filled = _filled(connection, image, origin)
-        workflow_id = None
-        if filled is not None:
-            image = filled
-            progress = Progress(phase=Phase.DONE)
-            operation = replace(operation, done=True, result=image.to_record(), progress=progress)
-        else:
-            workflow_id = f"{operation.id}-1"
-            self._queue.enqueue(
-                connection,
-                COPY_IMAGE,
-                operation.id,
-                workflow_id=workflow_id,
-                partition=request.folder_id,
-            )
-        add_imported_image(connection, image)
-        add_operation(
-            connection, operation, compute_image=origin.compute_image, workflow_id=workflow_id
-        )
-        remember_request(connection, operation, idempotency=idempotency)
-        return operation
-
 
 def _find_upload_id(uri: str) -> str:
     """Give the id of the upload that a URL is the Location of; empty if it is of none."""
@@ -195,44 +147,26 @@ def _find_upload_id(uri: str) -> str:
     return "" if found is None else found[1]
 
 
-def _filled(
-    connection: sa.Connection, image: ImportedImage, origin: _Origin
-) -> ImportedImage | None:
-    """Give the image with its content, if the store has that; None if it has to be copied."""
-    known = origin.find_content(connection)
-    if known is None:
-        return None
-    return replace(
-        image,
-        status=ComputeImageStatus.READY,
-        manifest=known.manifest,
-        storage_size=known.storage_size,
-        min_disk_size=min_disk_size_of(known.disk_size),
-    )
-
-
-def _new_import(request: ImportRequest, caller: Caller) -> tuple[ImportedImage, Operation]:
-    now = datetime.now(tz=UTC)
-    image = ImportedImage(
-        id=new_id(Prefix.COMPUTE_IMAGE),
-        folder_id=request.folder_id,
-        name=request.name,
-        description=request.description,
-        labels=request.labels,
-        family=request.family,
-        os_type=request.os_type,
-        status=ComputeImageStatus.CREATING,
-        created_at=now,
-    )
-    operation = Operation(
-        id=new_id(Prefix.OPERATION),
+def _making_of(
+    request: ImportRequest, origin: Origin, caller: Caller, idempotency: IdempotencyKey | None
+) -> Making[ImportedImage]:
+    return Making(
+        image=ImportedImage(
+            id=new_id(Prefix.COMPUTE_IMAGE),
+            folder_id=request.folder_id,
+            name=request.name,
+            description=request.description,
+            labels=request.labels,
+            family=request.family,
+            os_type=request.os_type,
+            status=ComputeImageStatus.CREATING,
+            created_at=datetime.now(tz=UTC),
+        ),
+        ready=ComputeImageStatus.READY,
+        origin=origin,
         kind=OperationKind.CREATE_COMPUTE_IMAGE,
         description=_DESCRIPTION,
-        created_at=now,
-        created_by=caller.id,
-        modified_at=now,
-        done=False,
-        resource_id=image.id,
-        folder_id=image.folder_id,
+        subject_id=caller.id,
+        idempotency=idempotency,
+        add=add_imported_image,
     )
-    return image, operation

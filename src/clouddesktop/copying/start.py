@@ -1,41 +1,37 @@
-"""Accepting a copy: known content at once, new content as a workflow, each in one transaction."""
+"""Accepting copies: from a request to the image that is to be made, and of what."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
 import sqlalchemy as sa
 
 from clouddesktop.catalog.compute_images import find_imported_image, get_imported_content
-from clouddesktop.catalog.contents import KnownContent, find_known_content
+from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.images import add_image
 from clouddesktop.catalog.operations import (
-    add_operation,
     find_earlier_operation,
-    remember_request,
 )
 from clouddesktop.catalog.quotas import check_quotas
+from clouddesktop.copying.accepting import Making, Origin, accept
 from clouddesktop.copying.usable import check_usable
-from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.iam.access import Caller
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.compute import ImportedImage
-from clouddesktop.model.image import ComputeImage, Image, ImageStatus, min_disk_size_of
+from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
-    Phase,
-    Progress,
 )
 from clouddesktop.model.quota import QuotaId
 from clouddesktop.model.roles import Permission
@@ -57,15 +53,6 @@ class CopyRequest:
     compute_image_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
-    checksum: Checksum | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """What a copy is made of; `find_content` finds it in the store, if it is there."""
-
-    compute_image: ComputeImage
-    find_content: Callable[[sa.Connection], KnownContent | None]
     checksum: Checksum | None = None
 
 
@@ -93,20 +80,20 @@ class CopyStarter:
             QuotaExceededError: the folder's cloud has as many images, or bytes, as it may.
             IdempotencyKeyReusedError: the key came with another request before.
         """
-        earlier = await self._database.aread_few(
-            _look_up, request.folder_id, subject_id=caller.id, idempotency=idempotency
+        earlier, imported = await self._database.aread_few(
+            _look_up, request, subject_id=caller.id, idempotency=idempotency
         )
         if earlier is not None:
             return earlier
         caller.require(Permission.IMAGES_CREATE, Resource.of_folder(request.folder_id))
-        imported = await self._database.aread_few(find_imported_image, request.compute_image_id)
         if imported is not None:
             origin = _origin_of_imported(imported, request, caller)
         else:
             origin = await asyncio.to_thread(self._find_origin, request, caller)
-        return await self._database.awrite(self._accept, request, caller, idempotency, origin)
+        making = _making_of(request, origin, caller, idempotency)
+        return await self._database.awrite(accept, making, self._queue)
 
-    def _find_origin(self, request: CopyRequest, caller: Caller) -> _Origin:
+    def _find_origin(self, request: CopyRequest, caller: Caller) -> Origin:
         compute_image = self._sources.get_compute_image(request.compute_image_id)
         caller.require(
             Permission.COMPUTE_IMAGES_USE,
@@ -120,48 +107,10 @@ class CopyStarter:
             fingerprint=fingerprint,
             checksum=checksum,
         )
-        return _Origin(compute_image, find_content, checksum)
-
-    def _accept(
-        self,
-        connection: sa.Connection,
-        request: CopyRequest,
-        caller: Caller,
-        idempotency: IdempotencyKey | None,
-        origin: _Origin,
-    ) -> Operation:
-        earlier = find_earlier_operation(connection, subject_id=caller.id, idempotency=idempotency)
-        if earlier is not None:
-            return earlier
-        image, operation = _new_copy(request, caller)
-        known = origin.find_content(connection)
-        if known is not None:
-            image, operation = _already_done(image, operation, known)
-        add_image(connection, image)
-        # What is not known yet has its size checked when the plan is made.
-        added = {QuotaId.IMAGES_COUNT: 1, QuotaId.IMAGES_SIZE: image.storage_size}
-        check_quotas(connection, request.folder_id, added)
-        workflow_id = None if known is not None else f"{operation.id}-1"
-        if workflow_id is not None:
-            self._queue.enqueue(
-                connection,
-                COPY_IMAGE,
-                operation.id,
-                workflow_id=workflow_id,
-                partition=request.folder_id,
-            )
-        add_operation(
-            connection,
-            operation,
-            compute_image=origin.compute_image,
-            checksum=origin.checksum,
-            workflow_id=workflow_id,
-        )
-        remember_request(connection, operation, idempotency=idempotency)
-        return operation
+        return Origin(find_content, compute_image, checksum)
 
 
-def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: Caller) -> _Origin:
+def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: Caller) -> Origin:
     check_usable(imported, caller)
     if request.checksum is not None:
         raise InvalidArgumentError(
@@ -170,58 +119,53 @@ def _origin_of_imported(imported: ImportedImage, request: CopyRequest, caller: C
             remedy="Leave the checksum out.",
         )
     image = ComputeImage(id=imported.id, folder_id=imported.folder_id, source="", location="")
-    return _Origin(image, partial(get_imported_content, image_id=imported.id))
+    return Origin(partial(get_imported_content, image_id=imported.id), image)
 
 
 def _look_up(
     connection: sa.Connection,
-    folder_id: str,
+    request: CopyRequest,
     *,
     subject_id: str,
     idempotency: IdempotencyKey | None,
-) -> Operation | None:
-    """Find what an earlier request has started; if there was none, the folder must be there."""
+) -> tuple[Operation | None, ImportedImage | None]:
+    """Find what an earlier request has started, or the image to copy, if it was imported.
+
+    Raises:
+        NotFoundError: this is the first request, and its folder is not there.
+    """
     earlier = find_earlier_operation(connection, subject_id=subject_id, idempotency=idempotency)
-    if earlier is None:
-        get_folder(connection, folder_id)
-    return earlier
+    if earlier is not None:
+        return earlier, None
+    get_folder(connection, request.folder_id)
+    return None, find_imported_image(connection, request.compute_image_id)
 
 
-def _new_copy(request: CopyRequest, caller: Caller) -> tuple[Image, Operation]:
-    now = datetime.now(tz=UTC)
-    image = Image(
-        id=new_id(Prefix.IMAGE),
-        folder_id=request.folder_id,
-        name=request.name,
-        description=request.description,
-        labels=request.labels,
-        status=ImageStatus.CREATING,
-        created_at=now,
-    )
-    operation = Operation(
-        id=new_id(Prefix.OPERATION),
+def _making_of(
+    request: CopyRequest, origin: Origin, caller: Caller, idempotency: IdempotencyKey | None
+) -> Making[Image]:
+    return Making(
+        image=Image(
+            id=new_id(Prefix.IMAGE),
+            folder_id=request.folder_id,
+            name=request.name,
+            description=request.description,
+            labels=request.labels,
+            status=ImageStatus.CREATING,
+            created_at=datetime.now(tz=UTC),
+        ),
+        ready=ImageStatus.ACTIVE,
+        origin=origin,
         kind=OperationKind.COPY_IMAGE,
         description=_DESCRIPTION,
-        created_at=now,
-        created_by=caller.id,
-        modified_at=now,
-        done=False,
-        resource_id=image.id,
-        folder_id=image.folder_id,
+        subject_id=caller.id,
+        idempotency=idempotency,
+        add=_add,
     )
-    return image, operation
 
 
-def _already_done(
-    image: Image, operation: Operation, known: KnownContent
-) -> tuple[Image, Operation]:
-    image = replace(
-        image,
-        status=ImageStatus.ACTIVE,
-        manifest=known.manifest,
-        storage_size=known.storage_size,
-        min_disk_size=min_disk_size_of(known.disk_size),
-    )
-    return image, replace(
-        operation, done=True, result=image.to_record(), progress=Progress(phase=Phase.DONE)
-    )
+def _add(connection: sa.Connection, image: Image) -> None:
+    add_image(connection, image)
+    # What is not known yet has its size checked when the plan is made.
+    added = {QuotaId.IMAGES_COUNT: 1, QuotaId.IMAGES_SIZE: image.storage_size}
+    check_quotas(connection, image.folder_id, added)
