@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from clouddesktop.catalog.contents import KnownContent
+from clouddesktop.catalog.named import NamedRows
 from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import compute_images, manifests
-from clouddesktop.errors import AlreadyExistsError, DataLossError, NotFoundError
+from clouddesktop.errors import DataLossError, NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.compute import ComputeImageChanges, ComputeImageStatus, ImportedImage
 
@@ -29,6 +29,7 @@ _COLUMNS = (
     compute_images.c.manifest,
 )
 _FIND = Prepared(sa.select(*_COLUMNS).where(compute_images.c.id == sa.bindparam("image_id")))
+_NAMED = NamedRows(compute_images, word="Image", may_be_nameless=True)
 
 
 def find_imported_image(connection: sa.Connection, image_id: str) -> ImportedImage | None:
@@ -112,7 +113,7 @@ def add_imported_image(connection: sa.Connection, image: ImportedImage) -> None:
     Raises:
         AlreadyExistsError: its folder has one of this name; nothing was changed.
     """
-    _check_name(connection, folder_id=image.folder_id, name=image.name)
+    _NAMED.check_name(connection, image, image.name)
     values = image.to_record() | {
         "status": int(image.status),
         "created_at": image.created_at,
@@ -129,43 +130,12 @@ def update_imported_image(
     Raises:
         AlreadyExistsError: another one of its folder has the new name; nothing was changed.
     """
-    values: dict[str, Any] = {}
-    if changes.name is not None:
-        if changes.name != image.name:
-            _check_name(connection, folder_id=image.folder_id, name=changes.name)
-        values["name"] = changes.name
-    if changes.description is not None:
-        values["description"] = changes.description
-    if changes.labels is not None:
-        values["labels"] = dict(changes.labels)
-    if changes.min_disk_size is not None:
-        values["min_disk_size"] = changes.min_disk_size
-    if values:
-        connection.execute(
-            sa.update(compute_images).where(compute_images.c.id == image.id).values(values)
-        )
-    return replace(image, **values)
+    return _NAMED.update(connection, image, changes)
 
 
 def delete_imported_image(connection: sa.Connection, image_id: str) -> None:
     """Remove one; its content stays until it is collected."""
     connection.execute(sa.delete(compute_images).where(compute_images.c.id == image_id))
-
-
-def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
-    if not name:
-        return
-    taken = connection.scalar(
-        sa.select(compute_images.c.id).where(
-            compute_images.c.folder_id == folder_id, compute_images.c.name == name
-        )
-    )
-    if taken is not None:
-        raise AlreadyExistsError(
-            f"Image with name {name} already exists",
-            remedy="Choose another name.",
-            facts={"resource_type": "Image", "resource_id": taken, "name": name},
-        )
 
 
 def _to_image(row: Any) -> ImportedImage:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.named import NamedRows
 from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import (
     clouds,
@@ -15,7 +15,7 @@ from clouddesktop.catalog.tables import (
     images,
     service_accounts,
 )
-from clouddesktop.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from clouddesktop.errors import FailedPreconditionError, NotFoundError
 from clouddesktop.model.folder import SYSTEM_FOLDER_ID, Cloud, Folder, FolderChanges
 
 _COLUMNS = (
@@ -31,6 +31,7 @@ _GET = Prepared(sa.select(*_COLUMNS).where(folders.c.id == sa.bindparam("folder_
 _FIND_CLOUD_ID = Prepared(
     sa.select(folders.c.cloud_id).where(folders.c.id == sa.bindparam("folder_id"))
 )
+_NAMED = NamedRows(folders, word="Folder", within="cloud_id")
 
 
 class FolderNotEmptyError(FailedPreconditionError):
@@ -87,13 +88,9 @@ def find_cloud_id(connection: sa.Connection, folder_id: str) -> str | None:
     return None if row is None else row.cloud_id
 
 
-def find_folder_named(
-    connection: sa.Connection, name: str, *, cloud_id: str | None = None
-) -> Folder | None:
-    """Find the oldest folder with this name, in one cloud or in any."""
+def find_folder_named(connection: sa.Connection, name: str) -> Folder | None:
+    """Find the oldest folder with this name, in any cloud."""
     query = sa.select(*_COLUMNS).where(folders.c.name == name)
-    if cloud_id is not None:
-        query = query.where(folders.c.cloud_id == cloud_id)
     row = connection.execute(query.order_by(folders.c.created_at).limit(1)).one_or_none()
     return None if row is None else _to_folder(row)
 
@@ -112,7 +109,7 @@ def add_folder(connection: sa.Connection, folder: Folder) -> None:
     Raises:
         AlreadyExistsError: its cloud has a folder of this name; nothing was changed.
     """
-    _check_name(connection, cloud_id=folder.cloud_id, name=folder.name)
+    _NAMED.check_name(connection, folder, folder.name)
     connection.execute(
         sa.insert(folders).values(
             id=folder.id,
@@ -132,19 +129,7 @@ def update_folder(connection: sa.Connection, folder_id: str, changes: FolderChan
         NotFoundError: there is none with this id.
         AlreadyExistsError: another folder of its cloud has the new name; nothing was changed.
     """
-    folder = get_folder(connection, folder_id)
-    values: dict[str, Any] = {}
-    if changes.name is not None:
-        if changes.name != folder.name:
-            _check_name(connection, cloud_id=folder.cloud_id, name=changes.name)
-        values["name"] = changes.name
-    if changes.description is not None:
-        values["description"] = changes.description
-    if changes.labels is not None:
-        values["labels"] = dict(changes.labels)
-    if values:
-        connection.execute(sa.update(folders).where(folders.c.id == folder_id).values(values))
-    return replace(folder, **values)
+    return _NAMED.update(connection, get_folder(connection, folder_id), changes)
 
 
 def delete_folder(connection: sa.Connection, folder_id: str) -> None:
@@ -169,16 +154,6 @@ def delete_folder(connection: sa.Connection, folder_id: str) -> None:
                 facts={"resource_type": "Folder", "resource_id": folder_id, "holds": found},
             )
     connection.execute(sa.delete(folders).where(folders.c.id == folder_id))
-
-
-def _check_name(connection: sa.Connection, *, cloud_id: str, name: str) -> None:
-    taken = find_folder_named(connection, name, cloud_id=cloud_id)
-    if taken is not None:
-        raise AlreadyExistsError(
-            f"Folder with name {name} already exists",
-            remedy="Choose another name.",
-            facts={"resource_type": "Folder", "resource_id": taken.id, "name": name},
-        )
 
 
 def _to_folder(row: Any) -> Folder:

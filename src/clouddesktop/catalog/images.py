@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.named import NamedRows
 from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import images, manifests
-from clouddesktop.errors import AlreadyExistsError, NotFoundError
+from clouddesktop.errors import NotFoundError
 from clouddesktop.ids import to_digest
 from clouddesktop.model.image import Image, ImageChanges, ImageStatus
 
@@ -34,12 +34,8 @@ _GET_VERIFIED = Prepared(
     .join(manifests, images.c.manifest == manifests.c.digest, isouter=True)
     .where(images.c.id == sa.bindparam("image_id"))
 )
-_FIND_NAME = Prepared(
-    sa.select(images.c.id).where(
-        images.c.folder_id == sa.bindparam("folder_id"), images.c.name == sa.bindparam("name")
-    )
-)
 _ADD = Prepared(sa.insert(images))
+_NAMED = NamedRows(images, word="Image")
 
 
 def get_image(connection: sa.Connection, image_id: str) -> Image:
@@ -75,7 +71,7 @@ def add_image(connection: sa.Connection, image: Image) -> None:
     Raises:
         AlreadyExistsError: its folder has an image of this name; nothing was changed.
     """
-    _check_name(connection, folder_id=image.folder_id, name=image.name)
+    _NAMED.check_name(connection, image, image.name)
     _ADD.run(
         connection,
         id=image.id,
@@ -98,35 +94,12 @@ def update_image(connection: sa.Connection, image_id: str, changes: ImageChanges
         NotFoundError: there is none with this id.
         AlreadyExistsError: another image of its folder has the new name; nothing was changed.
     """
-    image = get_image(connection, image_id)
-    values: dict[str, Any] = {}
-    if changes.name is not None:
-        if changes.name != image.name:
-            _check_name(connection, folder_id=image.folder_id, name=changes.name)
-        values["name"] = changes.name
-    if changes.description is not None:
-        values["description"] = changes.description
-    if changes.labels is not None:
-        values["labels"] = dict(changes.labels)
-    if values:
-        connection.execute(sa.update(images).where(images.c.id == image_id).values(values))
-    return replace(image, **values)
+    return _NAMED.update(connection, get_image(connection, image_id), changes)
 
 
 def delete_image(connection: sa.Connection, image_id: str) -> None:
     """Remove an image; its content stays until it is collected."""
     connection.execute(sa.delete(images).where(images.c.id == image_id))
-
-
-def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
-    """See that no image of the folder has a name."""
-    taken = _FIND_NAME.first(connection, folder_id=folder_id, name=name)
-    if taken is not None:
-        raise AlreadyExistsError(
-            f"Image with name {name} already exists",
-            remedy="Choose another name.",
-            facts={"resource_type": "Image", "resource_id": taken.id, "name": name},
-        )
 
 
 def to_image(row: Sequence[Any]) -> Image:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from clouddesktop.catalog.named import NamedRows
 from clouddesktop.catalog.tables import authorized_keys, service_accounts
-from clouddesktop.errors import AlreadyExistsError, NotFoundError
+from clouddesktop.errors import NotFoundError
 from clouddesktop.model.service_account import ServiceAccount, ServiceAccountChanges
 
 _COLUMNS = (
@@ -19,6 +19,7 @@ _COLUMNS = (
     service_accounts.c.description,
     service_accounts.c.labels,
 )
+_NAMED = NamedRows(service_accounts, word="ServiceAccount")
 
 
 def get_service_account(connection: sa.Connection, service_account_id: str) -> ServiceAccount:
@@ -63,7 +64,7 @@ def add_service_account(connection: sa.Connection, account: ServiceAccount) -> N
     Raises:
         AlreadyExistsError: its folder has one of this name; nothing was changed.
     """
-    _check_name(connection, folder_id=account.folder_id, name=account.name)
+    _NAMED.check_name(connection, account, account.name)
     values = account.to_record() | {"created_at": account.created_at}
     connection.execute(sa.insert(service_accounts).values(values))
 
@@ -76,20 +77,7 @@ def update_service_account(
     Raises:
         AlreadyExistsError: another one of its folder has the new name; nothing was changed.
     """
-    values: dict[str, Any] = {}
-    if changes.name is not None:
-        if changes.name != account.name:
-            _check_name(connection, folder_id=account.folder_id, name=changes.name)
-        values["name"] = changes.name
-    if changes.description is not None:
-        values["description"] = changes.description
-    if changes.labels is not None:
-        values["labels"] = dict(changes.labels)
-    if values:
-        connection.execute(
-            sa.update(service_accounts).where(service_accounts.c.id == account.id).values(values)
-        )
-    return replace(account, **values)
+    return _NAMED.update(connection, account, changes)
 
 
 def delete_service_account(connection: sa.Connection, service_account_id: str) -> None:
@@ -100,20 +88,6 @@ def delete_service_account(connection: sa.Connection, service_account_id: str) -
     connection.execute(
         sa.delete(service_accounts).where(service_accounts.c.id == service_account_id)
     )
-
-
-def _check_name(connection: sa.Connection, *, folder_id: str, name: str) -> None:
-    taken = connection.scalar(
-        sa.select(service_accounts.c.id).where(
-            service_accounts.c.folder_id == folder_id, service_accounts.c.name == name
-        )
-    )
-    if taken is not None:
-        raise AlreadyExistsError(
-            f"ServiceAccount with name {name} already exists",
-            remedy="Choose another name.",
-            facts={"resource_type": "ServiceAccount", "resource_id": taken, "name": name},
-        )
 
 
 def _to_account(row: Any) -> ServiceAccount:
