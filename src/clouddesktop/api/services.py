@@ -29,7 +29,7 @@ from yandex.cloud.quotamanager.v1 import quota_limit_service_pb2
 from yandex.cloud.resourcemanager.v1 import cloud_service_pb2, folder_service_pb2
 
 from clouddesktop.api.audit_events import event_type_of
-from clouddesktop.api.bindings import BindingMethods
+from clouddesktop.api.bindings import BindingMethods, FindResource
 from clouddesktop.api.calls import Answer, Method
 from clouddesktop.api.clouds import CloudServicer
 from clouddesktop.api.compute_images import ComputeImageServicer
@@ -140,9 +140,6 @@ def _compute_images(parts: ApiParts, packer: OperationPacker) -> Service:
         images=parts.compute_images,
         operations=packer,
     )
-    bindings = BindingMethods(
-        bindings=parts.bindings, operations=packer, find_resource=images.find_resource
-    )
     return Service(
         descriptor=_find(image_service_pb2, "ImageService"),
         answers={
@@ -153,7 +150,7 @@ def _compute_images(parts: ApiParts, packer: OperationPacker) -> Service:
             "List": images.list_page,
             "ListOperations": images.list_operations,
             "Update": images.update,
-            **bindings.answers,
+            **_binding_answers(parts, packer, images.find_resource),
         },
     )
 
@@ -177,7 +174,7 @@ def _folders(parts: ApiParts, packer: OperationPacker) -> Service:
             "List": folders.list_page,
             "ListOperations": folders.list_operations,
             "Update": folders.update,
-            **_binding_methods(parts, packer, Resource.of_folder).answers,
+            **_binding_answers(parts, packer, _found_by(Resource.of_folder)),
         },
     )
 
@@ -189,7 +186,7 @@ def _clouds(parts: ApiParts, packer: OperationPacker) -> Service:
         answers={
             "Get": clouds.get,
             "List": clouds.list_page,
-            **_binding_methods(parts, packer, Resource.of_cloud).answers,
+            **_binding_answers(parts, packer, _found_by(Resource.of_cloud)),
         },
     )
 
@@ -197,9 +194,6 @@ def _clouds(parts: ApiParts, packer: OperationPacker) -> Service:
 def _service_accounts(parts: ApiParts, packer: OperationPacker) -> Service:
     accounts = ServiceAccountServicer(
         database=parts.database, accounts=parts.accounts, operations=packer
-    )
-    bindings = BindingMethods(
-        bindings=parts.bindings, operations=packer, find_resource=accounts.find_resource
     )
     return Service(
         descriptor=_find(service_account_service_pb2, "ServiceAccountService"),
@@ -210,7 +204,7 @@ def _service_accounts(parts: ApiParts, packer: OperationPacker) -> Service:
             "List": accounts.list_page,
             "ListOperations": accounts.list_operations,
             "Update": accounts.update,
-            **bindings.answers,
+            **_binding_answers(parts, packer, accounts.find_resource),
         },
     )
 
@@ -256,13 +250,21 @@ def _iam_tokens(parts: ApiParts) -> Service:
     )
 
 
-def _binding_methods(
-    parts: ApiParts, packer: OperationPacker, to_resource: Callable[[str], Resource]
-) -> BindingMethods:
+def _binding_answers(
+    parts: ApiParts, packer: OperationPacker, find_resource: FindResource
+) -> Mapping[str, Answer]:
+    return BindingMethods(
+        bindings=parts.bindings, operations=packer, find_resource=find_resource
+    ).answers
+
+
+def _found_by(to_resource: Callable[[str], Resource]) -> FindResource:
+    """Find a resource whose id alone tells where it lies."""
+
     async def find_resource(resource_id: str) -> Resource:
         return to_resource(resource_id)
 
-    return BindingMethods(bindings=parts.bindings, operations=packer, find_resource=find_resource)
+    return find_resource
 
 
 def _find(module: Any, name: str) -> ServiceDescriptor:
