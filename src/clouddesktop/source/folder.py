@@ -94,6 +94,9 @@ class FolderSource:
         return find_beside(image.location, self._read_text)
 
     def _read_text(self, name: str) -> str | None:
+        # Most files have none of the names beside them that are asked for: one look tells.
+        if not os.path.lexists(self._root / name):
+            return None
         beside = ComputeImage(id=name, folder_id=self._folder_id, source=self.name, location=name)
         try:
             with self.open_file(beside) as file:
