@@ -54,5 +54,5 @@ class Callers:
 
     async def _check(self, token: str) -> Subject:
         if self._oidc is None or token.startswith(PREFIX):
-            return self._tokens.check_token(token)
+            return await self._tokens.acheck_token(token)
         return await self._oidc.check_token(token)

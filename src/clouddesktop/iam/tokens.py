@@ -8,6 +8,7 @@ that it was issued for.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import threading
@@ -133,6 +134,15 @@ class TokenService:
                 if len(self._cache) > _CACHED_TOKENS:
                     self._cache.popitem(last=False)
         return claims.subject
+
+    async def acheck_token(self, token: str) -> Subject:
+        """Do as `check_token`, in a thread when that may have to wait for `find_key`."""
+        with self._lock:
+            known = self._cache.get(token)
+            _, fresh_until = self._fresh_keys.get(known.key_id if known else "", (None, 0.0))
+        if self._clock() < fresh_until:
+            return self.check_token(token)
+        return await asyncio.to_thread(self.check_token, token)
 
     def forget_keys(self) -> None:
         """Look every key up anew, since one was revoked."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -21,6 +23,7 @@ from clouddesktop.iam.tokens import KEY_SECONDS, LIFETIME_SECONDS, TokenService
 from clouddesktop.model.access import AuthorizedKey, Subject
 from unit.iam.signing import NOW, make_pair, sign
 
+WAIT_SECONDS = 30
 PUBLIC_FORM = re.compile(r"t1\.[A-Z0-9a-z_-]+[=]{0,2}\.[A-Z0-9a-z_-]{86}[=]{0,2}")
 
 
@@ -211,3 +214,26 @@ def test_a_key_of_another_account_proves_nothing() -> None:
     keys.known[key.id] = replace(key, service_account_id="ajeother")
     with pytest.raises(TokenRevokedError):
         service.check_token(token)
+
+
+async def test_the_loop_waits_for_no_key() -> None:
+    """While the database is asked for it, other calls go on; what is known is said at once."""
+    key, _ = make_pair()
+    asked, answers = threading.Event(), threading.Event()
+
+    def find_key(_key_id: str) -> AuthorizedKey:
+        asked.set()
+        assert answers.wait(WAIT_SECONDS)
+        return key
+
+    service = TokenService(
+        signing_key=b"s" * 32, find_key=find_key, audiences=["localhost"], clock=Clock()
+    )
+    token = make_service(Clock()).exchange_jwt(sign()).token
+    check = asyncio.ensure_future(service.acheck_token(token))
+    assert await asyncio.to_thread(asked.wait, WAIT_SECONDS)
+    assert not check.done()
+    answers.set()
+    assert (await check).id == "ajeadmin"
+    answers.clear()
+    assert (await service.acheck_token(token)).id == "ajeadmin"
