@@ -24,6 +24,9 @@ from clouddesktop.errors import CloudDesktopError
 from clouddesktop.workflow.queue import WorkflowQueue
 
 _SIGNS_PER_LEASE = 5
+_MOST_MISSED = 2
+"""Signs that may be late before the database counts as having been away: others were cut off, too,
+and have been silent for one sign longer at most, which is still less than a lease."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,14 +50,16 @@ class Membership:
         self._worker_id = worker_id
         self._host = host
         self._lease_seconds = lease_seconds
+        self._pause_seconds = lease_seconds / _SIGNS_PER_LEASE
         self._on_lost = on_lost
         self._ended = threading.Event()
-        self._steady_since = time.monotonic()
+        self._steady_since = self._last_sign = time.monotonic()
         self._thread = threading.Thread(target=self._give_signs, name="membership", daemon=True)
 
     def join(self) -> None:
         """Count as alive from now on."""
         self._database.write(workers.join, self._worker_id, host=self._host)
+        self._last_sign = time.monotonic()
         self._thread.start()
 
     def leave(self) -> None:
@@ -77,7 +82,7 @@ class Membership:
     def _look_after_others(self, connection: sa.Connection) -> bool:
         # Under the catalogue's write lock, so that no two workers take over the same workflow, one
         # from the other. After the database was away, all have been silent: they get time to speak.
-        if time.monotonic() - self._steady_since > self._lease_seconds:
+        if self._is_steady():
             silent_for = timedelta(seconds=self._lease_seconds)
             for each in workers.remove_silent(connection, silent_for=silent_for):
                 _log.warning("a worker is taken for dead", worker=each)
@@ -88,19 +93,23 @@ class Membership:
                 self._queue.resume(workflow.id)
         return workers.take_duty(connection, self._worker_id)
 
+    def _is_steady(self) -> bool:
+        """Tell whether the database could be reached for a whole lease, and still can."""
+        now = time.monotonic()
+        is_late = now - self._last_sign > _MOST_MISSED * self._pause_seconds
+        return not is_late and now - self._steady_since > self._lease_seconds
+
     def _give_signs(self) -> None:
-        pause = self._lease_seconds / _SIGNS_PER_LEASE
-        last_sign = time.monotonic()
-        while not self._ended.wait(pause):
+        while not self._ended.wait(self._pause_seconds):
             try:
                 is_member = self._database.write_apart(workers.renew, self._worker_id)
             except CloudDesktopError as error:
                 _log.warning("no sign of life could be given", why=error.message)
                 continue
             now = time.monotonic()
-            if now - last_sign > self._lease_seconds:
+            if now - self._last_sign > _MOST_MISSED * self._pause_seconds:
                 self._steady_since = now
-            last_sign = now
+            self._last_sign = now
             if not is_member:
                 _log.error("others have taken this worker for dead: it ends")
                 self._on_lost()
