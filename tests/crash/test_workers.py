@@ -15,7 +15,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import ListDesktopIm
 from yandex.cloud.operation.operation_pb2 import Operation
 
 from parts.cluster import LEASE_SECONDS, Cluster, WorkerProcess
-from parts.disks import MIB, random_bytes, write_raw
+from parts.disks import MIB, random_bytes
 from parts.official import OfficialClient, refused
 from parts.postgres import Postgres
 from parts.waiting import wait_for
@@ -29,8 +29,11 @@ DISK_SIZE = 768 * MIB
 def raw(cluster: Cluster) -> Path:
     """A disk that takes some seconds to copy."""
     path = cluster.sources_dir / "disk.raw"
-    pieces = {at: random_bytes(60 * MIB, seed=at) for at in range(0, DISK_SIZE, 64 * MIB)}
-    write_raw(path, size=DISK_SIZE, data=pieces)
+    with path.open("wb") as file:
+        for at in range(0, DISK_SIZE, 64 * MIB):
+            file.seek(at)
+            file.write(random_bytes(60 * MIB, seed=at))
+        file.truncate(DISK_SIZE)
     return path
 
 
@@ -143,7 +146,7 @@ def test_a_server_starts_its_own_worker_again(cluster: Cluster, raw: Path) -> No
 
 
 def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw: Path) -> None:
-    """Calls are told to come again; the copy goes on in the run that it is in."""
+    """Calls are told to come again; the copy goes on, at the latest in another run of it."""
     server = cluster.make_server()
     server.start()
     client = OfficialClient(server.profile)
@@ -160,7 +163,6 @@ def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw
     finally:
         postgres.resume()
     check(cluster, client.wait(operation.id), raw)
-    assert cluster.find_operation(operation.id).epoch == 1
     assert worker.stop() == 0
     assert server.stop() == 0
 

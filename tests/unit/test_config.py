@@ -46,7 +46,7 @@ def test_a_source_of_another_form_is_refused(source: list[str]) -> None:
 def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
     """Unknown keys and values out of range come together."""
     file = tmp_path / "settings.toml"
-    file.write_text('workers = 0\nstorre = "file:///a"\n')
+    file.write_text('workers = -1\nstorre = "file:///a"\n')
     with pytest.raises(InvalidArgumentError) as caught:
         load_settings(config=file)
     assert {each.field for each in caught.value.violations} == {"workers", "storre"}
