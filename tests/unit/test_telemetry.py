@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 import pytest
 import structlog
 
+from clouddesktop.errors import UnavailableError
 from clouddesktop.telemetry import configure_logging
+from clouddesktop.trouble import Trouble
 from unit.api.serving import make_tokens
 from unit.iam.signing import sign
 
@@ -137,3 +139,27 @@ def test_it_may_be_configured_again(stderr: Terminal) -> None:
     log.info("two")
     log.warning("three")
     assert [each["event"] for each in lines_of(stderr)] == ["one", "three"]
+
+
+def test_a_trouble_that_lasts_is_told_once(stderr: Terminal) -> None:
+    """When it begins, and when it is over; another kind of trouble is news."""
+    stderr.configure("info")
+    trouble = Trouble("upkeep")
+
+    def run(error: Exception) -> None:
+        raise error
+
+    for error in (UnavailableError("It is away."), RuntimeError("odd\nand long")) * 3:
+        with trouble.kept_quiet():
+            run(error)
+    for _ in range(2):
+        with trouble.kept_quiet():
+            pass
+    with trouble.kept_quiet():
+        run(UnavailableError("It is away."))
+    begun, odd, over, again = lines_of(stderr)
+    assert begun["event"] == again["event"] == "upkeep fails, and is tried again and again"
+    assert (begun["why"], odd["why"]) == ("It is away.", "odd")
+    assert "exception" not in begun  # a known trouble: no traceback
+    assert "RuntimeError" in odd["exception"]
+    assert over["event"] == "upkeep works again"

@@ -50,6 +50,7 @@ from clouddesktop.keeping.runs import RunDesk
 from clouddesktop.keeping.system_images import SystemImages
 from clouddesktop.model.access import Resource
 from clouddesktop.telemetry import configure_logging
+from clouddesktop.trouble import Trouble
 
 _GRACE_SECONDS = 10
 """How long requests and ranges at work may take to end once the server is told to stop."""
@@ -138,6 +139,7 @@ class _Server:
         self._names = names
         self._oidc = oidc
         self._advertised = ""
+        self._upkeep = Trouble("upkeep")
         find_cloud_id = parts.access.find_cloud_id
         self._auditing = Auditing(parts.audit_log, find_cloud_id=find_cloud_id)
         self._operation_ends = OperationEnds(
@@ -255,12 +257,10 @@ class _Server:
             await asyncio.to_thread(self._look_after)
 
     def _look_after(self) -> None:
-        try:
+        with self._upkeep.kept_quiet():
             self._operation_ends.look()
             if self._worker is not None:
                 self._worker.keep_up()
-        except Exception:  # noqa: BLE001  (whatever it is, the server lives on and tries again)
-            _log.exception("upkeep failed, will be tried again")
 
 
 def _prepare_tls(folder: DataFolder, names: set[str]) -> TlsFiles:

@@ -23,6 +23,7 @@ from clouddesktop.app.working import UPKEEP_SECONDS, working
 from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
 from clouddesktop.telemetry import configure_logging
+from clouddesktop.trouble import Trouble
 
 _GRACE_SECONDS = 10
 """How long ranges at work may take to end once the worker is told to stop."""
@@ -133,11 +134,10 @@ def _work(
             sys.stdout.write(json.dumps({"event": "ready", "worker": worker.id}) + "\n")
             sys.stdout.flush()
         _log.info("working", worker=worker.id)
+        upkeep = Trouble("upkeep")
         while not stop.wait(UPKEEP_SECONDS):
-            try:
+            with upkeep.kept_quiet():
                 worker.keep_up()
-            except Exception:  # noqa: BLE001  (whatever it is, the worker lives on and tries again)
-                _log.exception("upkeep failed, will be tried again")
         worker.hold()
         drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)

@@ -72,9 +72,9 @@ class Worker:
 
     def keep_up(self) -> None:
         """Look after what nobody works on any more; to be called every UPKEEP_SECONDS."""
-        self._engine.resume_lost()
         if self._membership is not None:
             self._duty.is_mine = self._membership.look_after_others()
+        self._engine.resume_lost()
         if self._duty.is_mine:
             self._orphans.look()
             self._idle_collections.look()

@@ -21,6 +21,7 @@ import structlog
 from clouddesktop.catalog import workers
 from clouddesktop.catalog.engine import Database
 from clouddesktop.errors import CloudDesktopError
+from clouddesktop.trouble import Trouble
 from clouddesktop.workflow.queue import WorkflowQueue
 
 _SIGNS_PER_LEASE = 5
@@ -54,6 +55,7 @@ class Membership:
         self._on_lost = on_lost
         self._ended = threading.Event()
         self._steady_since = self._last_sign = time.monotonic()
+        self._trouble = Trouble("giving signs of life")
         self._thread = threading.Thread(target=self._give_signs, name="membership", daemon=True)
 
     def join(self) -> None:
@@ -100,17 +102,19 @@ class Membership:
         return not is_late and now - self._steady_since > self._lease_seconds
 
     def _give_signs(self) -> None:
+        # Whatever goes wrong: without this thread others would take the work over for good, while
+        # this process goes on taking more of it.
         while not self._ended.wait(self._pause_seconds):
-            try:
+            with self._trouble.kept_quiet():
                 is_member = self._database.write_apart(workers.renew, self._worker_id)
-            except CloudDesktopError as error:
-                _log.warning("no sign of life could be given", why=error.message)
-                continue
-            now = time.monotonic()
-            if now - self._last_sign > _MOST_MISSED * self._pause_seconds:
-                self._steady_since = now
-            self._last_sign = now
-            if not is_member:
-                _log.error("others have taken this worker for dead: it ends")
-                self._on_lost()
-                return
+                self._note_sign()
+                if not is_member:
+                    _log.error("others have taken this worker for dead: it ends")
+                    self._on_lost()
+                    return
+
+    def _note_sign(self) -> None:
+        now = time.monotonic()
+        if now - self._last_sign > _MOST_MISSED * self._pause_seconds:
+            self._steady_since = now
+        self._last_sign = now

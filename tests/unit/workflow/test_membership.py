@@ -175,3 +175,26 @@ def is_fresh(installation: Workers, worker_id: str) -> bool:
             ).scalar_one()
         )
     )
+
+
+def test_signs_go_on_whatever_goes_wrong(
+    installation: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else others would take this worker's copies over for good, while it takes more of them."""
+    failed = threading.Event()
+
+    def renew(connection: sa.Connection, worker_id: str) -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise sa.exc.TimeoutError("QueuePool limit of size 8 overflow 32 reached")
+        return give_sign(connection, worker_id)
+
+    give_sign = workers.renew
+    monkeypatch.setattr(workers, "renew", renew)
+    installation.join("mine", on_lost=unexpected)
+    assert failed.wait(WAIT_SECONDS)
+    since = datetime.now(tz=UTC)
+    wait_for(
+        lambda: datetime.now(tz=UTC) - since > timedelta(seconds=LEASE_SECONDS), "a lease is over"
+    )
+    assert is_fresh(installation, "mine")
