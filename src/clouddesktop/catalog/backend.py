@@ -44,6 +44,10 @@ class Backend(Protocol):
         """Make the engine; connects to nothing yet."""
         ...
 
+    def make_workflow_engine(self, *, pool_size: int) -> sa.Engine | None:
+        """Make an engine for DBOS, which makes its own where this is None."""
+        ...
+
     def prepare_reading(self, connection: sa.Connection) -> None:
         """Make each transaction of a new connection a snapshot that writes nothing."""
         ...

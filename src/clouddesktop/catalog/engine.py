@@ -162,6 +162,11 @@ class Database:
                 self._idle.pop().close()
 
 
+def make_workflow_engine(url: str, *, pool_size: int) -> sa.Engine | None:
+    """Make what DBOS reaches a shared database by, with our care for lost ones; else None."""
+    return _backend_of(url).make_workflow_engine(pool_size=pool_size)
+
+
 def _backend_of(url: str) -> Backend:
     if url.startswith(("postgresql:", "postgresql+psycopg:")):
         return Postgres(url)

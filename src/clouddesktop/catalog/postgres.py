@@ -20,6 +20,7 @@ from clouddesktop.catalog.backend import (
     DatabaseUnavailableError,
     DatabaseUnusableError,
 )
+from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError
 
 _WRITE_LOCK = 0x636C6F7564  # "cloud" and "deskt", as numbers that nobody else is likely to lock
@@ -29,10 +30,16 @@ _CONNECT_SECONDS = 5
 _SILENT_MS = 10_000
 """How long a connection may leave what we send unacknowledged before it counts as cut."""
 
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
+"""In seconds: firewalls forget connections that say nothing, and then drop what they say."""
+
 _PAUSED_MS = 5_000
 """How long a process may pause inside a transaction: others wait for its lock."""
 
 _LOCK_MS = 30_000
+
+_POOL_SIZE = 8
+_MOST_OVERFLOW = 32
 
 _RETRY_SECONDS = 1.0
 
@@ -75,19 +82,28 @@ class Postgres:
         self.shown_url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
 
     def make_engine(self) -> sa.Engine:
-        return sa.create_engine(
+        return self._make_engine(
+            f" -c lock_timeout={_LOCK_MS}", pool_size=_POOL_SIZE, max_overflow=_MOST_OVERFLOW
+        )
+
+    def make_workflow_engine(self, *, pool_size: int) -> sa.Engine:
+        return self._make_engine("", pool_size=pool_size, max_overflow=0)
+
+    def _make_engine(self, options: str, **pool: int) -> sa.Engine:
+        engine = sa.create_engine(
             self.url,
-            pool_size=8,
-            max_overflow=32,
             pool_pre_ping=True,  # after the server was away, every connection is dead
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
                 "tcp_user_timeout": _SILENT_MS,
+                **_KEEPALIVE,
                 "application_name": "clouddesktop",
-                "options": f"-c idle_in_transaction_session_timeout={_PAUSED_MS}"
-                f" -c lock_timeout={_LOCK_MS}",
+                "options": f"-c idle_in_transaction_session_timeout={_PAUSED_MS}{options}",
             },
+            **pool,
         )
+        sa.event.listen(engine, "do_connect", _connect)
+        return engine
 
     def prepare_reading(self, connection: sa.Connection) -> None:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -130,6 +146,10 @@ class Postgres:
         except sa.exc.DBAPIError as error:
             _raise_translated(error)
             raise
+
+
+def _connect(_dialect: Any, _record: Any, args: Any, parameters: Any) -> WatchedConnection:
+    return WatchedConnection.open(*args, **parameters)
 
 
 def _raise_translated(error: sa.exc.DBAPIError) -> None:

@@ -32,6 +32,9 @@ class Sqlite:
         sa.event.listen(engine, "connect", _prepare_connection)
         return engine
 
+    def make_workflow_engine(self, *, pool_size: int) -> sa.Engine | None:  # noqa: ARG002  (a file needs no care)
+        return None
+
     def prepare_reading(self, connection: sa.Connection) -> None:
         pass
 

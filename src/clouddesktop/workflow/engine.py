@@ -16,11 +16,15 @@ from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
+from clouddesktop.catalog.engine import make_workflow_engine
 from clouddesktop.workflow.queue import APPLICATION, APPLICATION_VERSION, WorkflowQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+_CONNECTIONS = 20
+"""To the database, for steps' results and the queue: DBOS's own default."""
 
 
 class Steps:
@@ -106,10 +110,12 @@ class WorkflowEngine:
         self._running: set[str] = set()
         self._seen_lost: set[str] = set()
         self._executor_id = executor_id
+        self._database = make_workflow_engine(queue.database_url, pool_size=_CONNECTIONS)
         logging.getLogger("dbos").propagate = True
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": queue.database_url,
+            "system_database_engine": self._database,
             "application_version": APPLICATION_VERSION,
             "executor_id": executor_id,
             "serializer": DBOSPortableJSONSerializer(),
@@ -163,6 +169,8 @@ class WorkflowEngine:
     def stop(self) -> None:
         """End DBOS; steps that still run are forgotten and run again after the next launch."""
         DBOS.destroy(destroy_registry=True)
+        if self._database is not None:
+            self._database.dispose()
 
 
 class _Gate:

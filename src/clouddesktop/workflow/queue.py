@@ -18,12 +18,15 @@ from dbos import (
     WorkflowSerializationFormat,
 )
 
+from clouddesktop.catalog.engine import make_workflow_engine
+
 APPLICATION = "clouddesktop"
 APPLICATION_VERSION = "1"
 """Raise only when the order of steps changes: workflows in flight stay with their version."""
 
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
+_CONNECTIONS = 5
 _LIVE = ["PENDING", "ENQUEUED", "DELAYED"]
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -43,11 +46,14 @@ class WorkflowQueue:
         """Use DBOS's tables in the database at `database_url`, beside the catalogue's."""
         self.database_url = database_url
         self._client: DBOSClient | None = None
+        self._engine: sa.Engine | None = None
 
     def open(self) -> None:
         """Connect; DBOS's tables are there."""
+        self._engine = make_workflow_engine(self.database_url, pool_size=_CONNECTIONS)
         self._client = DBOSClient(
             system_database_url=self.database_url,
+            system_database_engine=self._engine,
             serializer=DBOSPortableJSONSerializer(),
             application_name=APPLICATION,
             retry_connection_errors=False,  # who asks for something can be told that it is away
@@ -134,6 +140,9 @@ class WorkflowQueue:
         if self._client is not None:
             self._client.destroy()
             self._client = None
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
 
     @property
     def _opened(self) -> DBOSClient:
