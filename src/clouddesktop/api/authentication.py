@@ -35,8 +35,8 @@ class Callers:
         request.scope["caller"] = caller
         return caller
 
-    async def find(self, authorization: str | None) -> Caller:
-        """Say who sent this header.
+    async def find(self, authorization: str | None, *, folder_id: str = "") -> Caller:
+        """Say who sent this header, with a request about this folder.
 
         Raises:
             UnauthenticatedError: nobody that we know; the subclass tells why.
@@ -50,7 +50,7 @@ class Callers:
                 remedy="Send one as `authorization: Bearer <token>`; IamTokenService.Create issues"
                 " it.",
             )
-        return await self._access.find_caller(await self._check(token))
+        return await self._access.find_caller(await self._check(token), folder_id=folder_id)
 
     async def _check(self, token: str) -> Subject:
         if self._oidc is None or token.startswith(PREFIX):

@@ -167,5 +167,8 @@ class Authentication:
 
     async def __call__(self, call: Call, proceed: Proceed) -> Message:
         if not call.method.is_open:
-            call.authenticated = await self._callers.find(call.find_metadata("authorization"))
+            call.authenticated = await self._callers.find(
+                call.find_metadata("authorization"),
+                folder_id=getattr(call.request, "folder_id", ""),
+            )
         return await proceed(call)

@@ -88,6 +88,12 @@ def find_cloud_id(connection: sa.Connection, folder_id: str) -> str | None:
     return None if row is None else row.cloud_id
 
 
+def list_cloud_ids(connection: sa.Connection) -> dict[str, str]:
+    """Map every folder to its cloud; they are some thousands at most."""
+    rows = connection.execute(sa.select(folders.c.id, folders.c.cloud_id))
+    return {row.id: row.cloud_id for row in rows}
+
+
 def find_folder_named(connection: sa.Connection, name: str) -> Folder | None:
     """Find the oldest folder with this name, in any cloud."""
     query = sa.select(*_COLUMNS).where(folders.c.name == name)

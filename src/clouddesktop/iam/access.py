@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from clouddesktop.catalog.bindings import Grant, list_grants
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import find_cloud_id
+from clouddesktop.catalog.folders import find_cloud_id, list_cloud_ids
 from clouddesktop.errors import NotFoundError, PermissionDeniedError
 from clouddesktop.model.access import ALL_AUTHENTICATED_USERS, Resource, ResourceKind, Subject
 from clouddesktop.model.roles import (
@@ -29,7 +29,11 @@ from clouddesktop.model.roles import (
 GRANTS_SECONDS = 5.0
 """How long a change of bindings by another process may go unnoticed; one of this process is not."""
 
+_MISSING_SECONDS = 1.0
+"""How long a folder that another process has just made may go unnoticed, once asked for in vain."""
+
 _CACHED_SUBJECTS = 10_000
+_CACHED_MISSING = 10_000
 _NOTHING: frozenset[Permission] = frozenset()
 
 Permissions = Mapping[tuple[ResourceKind, str], frozenset[Permission]]
@@ -103,9 +107,16 @@ class Access:
         self._version = 0
         self._known: OrderedDict[str, tuple[Permissions, float]] = OrderedDict()
         self._cloud_ids: dict[str, str] = {}
+        self._has_clouds = False
+        self._missing: dict[str, float] = {}  # folders that are not there, and until when
 
-    async def find_caller(self, subject: Subject) -> Caller:
-        """Say what a subject may do now."""
+    async def find_caller(self, subject: Subject, *, folder_id: str = "") -> Caller:
+        """Say what a subject may do now.
+
+        `folder_id` is that of the request, if it has one: what `Caller` needs to know of it is read
+        here, since a database that hangs must not hold the event loop up.
+        """
+        await self._learn_clouds(folder_id)
         with self._lock:
             version = self._version
             permissions, fresh_until = self._known.get(subject.id, ({}, 0.0))
@@ -128,13 +139,33 @@ class Access:
             self._known.clear()
 
     def find_cloud_id(self, folder_id: str) -> str | None:
-        """Find the cloud of a folder, which never changes; None if there is no such folder."""
+        """Find the cloud of a folder, which never changes; None if there is no such folder.
+
+        Asks the database for a folder that another process has made since this one started.
+        """
         cloud_id = self._cloud_ids.get(folder_id)
-        if cloud_id is None:
+        if cloud_id is None and not self._is_missing(folder_id):
             cloud_id = self._database.read(find_cloud_id, folder_id)
-            if cloud_id is not None:
-                self._cloud_ids[folder_id] = cloud_id
+            self._note_cloud(folder_id, cloud_id)
         return cloud_id
+
+    async def _learn_clouds(self, folder_id: str) -> None:
+        if not self._has_clouds:
+            self._cloud_ids.update(await self._database.aread(list_cloud_ids))
+            self._has_clouds = True
+        if folder_id and folder_id not in self._cloud_ids and not self._is_missing(folder_id):
+            self._note_cloud(folder_id, await self._database.aread_few(find_cloud_id, folder_id))
+
+    def _is_missing(self, folder_id: str) -> bool:
+        return self._clock() < self._missing.get(folder_id, 0.0)
+
+    def _note_cloud(self, folder_id: str, cloud_id: str | None) -> None:
+        if cloud_id is not None:
+            self._cloud_ids[folder_id] = cloud_id
+            return
+        if len(self._missing) >= _CACHED_MISSING:
+            self._missing.clear()
+        self._missing[folder_id] = self._clock() + _MISSING_SECONDS
 
 
 def _to_permissions(grants: list[Grant]) -> Permissions:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -47,14 +45,16 @@ def hung(postgres: Postgres) -> Iterator[None]:
     """Stop all of the server's processes: the kernel takes connections and bytes for them."""
     assert postgres.process is not None
     main = psutil.Process(postgres.process.pid)
-    stopped = [main, *main.children()]
-    for each in stopped:
-        os.kill(each.pid, signal.SIGSTOP)
+    main.suspend()  # first of all, so that it has no more children
     try:
+        for each in main.children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                each.suspend()
         yield
     finally:
-        for each in stopped:
-            os.kill(each.pid, signal.SIGCONT)
+        for each in (*main.children(), main):
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
 
 
 def ask(connection: sa.Connection) -> int:

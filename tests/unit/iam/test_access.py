@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from clouddesktop.iam.access import GRANTS_SECONDS, Access
 from clouddesktop.model.access import AccessBinding, Resource, Subject
 from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.roles import Permission
+from parts.postgres import Postgres
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 SUBJECT = Subject(id="ajesubject")
@@ -144,3 +147,46 @@ async def test_a_role_of_a_later_version_gives_nothing(access: Access, database:
     bind(database, Resource.of_folder("b1gone"), "vdi.magician")
     bind(database, Resource.of_folder("b1gone"), "vdi.viewer")
     assert (await access.find_caller(SUBJECT)).may(Permission.IMAGES_GET, IMAGE)
+
+
+async def test_the_event_loop_waits_for_no_database(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for one that others share, which may hang: what roles need to know is read in threads."""
+    shared = Database(postgres.make_database())
+    shared.migrate()
+    shared.write(add_cloud, Cloud(id="b1c", name="cloud", created_at=NOW))
+    shared.write(add_folder, Folder(id="b1gone", cloud_id="b1c", name="one", created_at=NOW))
+    bind(shared, Resource.of_cloud("b1c"), "vdi.editor")
+    access = Access(database=shared)
+    readers: list[threading.Thread] = []
+    read = shared.read
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        readers.append(threading.current_thread())
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(shared, "read", note)
+    caller = await access.find_caller(SUBJECT)
+    caller.require(Permission.IMAGES_GET, IMAGE)
+    caller = await access.find_caller(SUBJECT, folder_id="b1gnone")
+    assert not caller.may(Permission.IMAGES_CREATE, Resource.of_folder("b1gnone"))
+    shared.write(add_folder, Folder(id="b1gnew", cloud_id="b1c", name="new", created_at=NOW))
+    caller = await access.find_caller(SUBJECT, folder_id="b1gnew")
+    caller.require(Permission.IMAGES_CREATE, Resource.of_folder("b1gnew"))
+    assert readers
+    assert threading.current_thread() not in readers
+    shared.close()
+
+
+async def test_a_folder_that_another_process_makes_is_found(
+    access: Access, database: Database, now: list[float]
+) -> None:
+    """Also by who asked for it a moment too early."""
+    bind(database, Resource.of_cloud("b1c"), "vdi.editor")
+    folder = Resource.of_folder("b1gnew")
+    caller = await access.find_caller(SUBJECT, folder_id=folder.id)
+    assert not caller.may(Permission.IMAGES_CREATE, folder)
+    database.write(add_folder, Folder(id=folder.id, cloud_id="b1c", name="new", created_at=NOW))
+    now[0] += 1.1
+    caller.require(Permission.IMAGES_CREATE, folder)
