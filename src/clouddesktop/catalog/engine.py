@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from clouddesktop.catalog.backend import Backend
+from clouddesktop.catalog.backend import Backend, DatabaseUnavailableError
 from clouddesktop.catalog.group_commit import GroupWriter
 from clouddesktop.catalog.postgres import Postgres
 from clouddesktop.catalog.sqlite import Sqlite
@@ -26,6 +27,14 @@ Query = Callable[Concatenate[sa.Connection, P], R]
 """A function that takes the transaction's connection first."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+_MOST_IDLE = 16
+"""Connections kept for reading: more at a time go back to the pool, whose writer needs one, too."""
+
+_LONG_SECONDS = 1.0
+_REST_SECONDS = 1.0
+"""A try to connect that fails after a long time is not repeated for a while: all threads of a
+server that wait in turn, seconds each, would answer the last of its callers after minutes."""
 
 
 class DatabaseTooNewError(FailedPreconditionError):
@@ -56,6 +65,7 @@ class Database:
         # Connections for reading: the pool's way out and in takes as long as a short query.
         self._idle: list[sa.Connection] = []
         self._writer = GroupWriter(self._engine, self._backend)
+        self._rests_until = 0.0
 
     @property
     def is_shared(self) -> bool:
@@ -78,7 +88,7 @@ class Database:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._engine.connect()
+            connection = self._connect()
             self._backend.prepare_reading(connection)
         try:
             self._backend.begin_read(connection)
@@ -87,8 +97,26 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
         return result
+
+    def _connect(self) -> sa.Connection:
+        begun_at = time.monotonic()
+        if begun_at < self._rests_until:
+            raise DatabaseUnavailableError(
+                "The database is out of reach.",
+                remedy="Try again.",
+                retry_after_seconds=_REST_SECONDS,
+            )
+        try:
+            return self._engine.connect()
+        except sa.exc.SQLAlchemyError:
+            if time.monotonic() > begun_at + _LONG_SECONDS:
+                self._rests_until = time.monotonic() + _REST_SECONDS
+            raise
 
     def write(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one query and commit, with others that wait; durable when this returns."""

@@ -13,6 +13,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -64,15 +65,20 @@ class GroupWriter:
 
     def _commit_group(self, first: _Write) -> None:
         group = [first]
+        has_begun = False
         try:
             with self._engine.connect() as connection:
                 self._backend.begin_write(connection)
+                has_begun = True
                 first.run(connection, self._backend)
                 for write in self._take_others():
                     group.append(write)
                     write.run(connection, self._backend)
                 connection.commit()
         except BaseException as error:  # noqa: BLE001  (each caller raises it)
+            if not has_begun:
+                # The others would wait for the same, one after the other, seconds each.
+                group += [each for each in self._take_waiting() if each.begin()]
             for write in group:
                 write.fail(error)
         else:
@@ -80,7 +86,12 @@ class GroupWriter:
                 write.succeed()
 
     def _take_others(self) -> Iterator[_Write]:
-        for _ in range(_MOST_IN_GROUP - 1):
+        for write in islice(self._take_waiting(), _MOST_IN_GROUP - 1):
+            if write.begin():
+                yield write
+
+    def _take_waiting(self) -> Iterator[_Write]:
+        while True:
             try:
                 write = self._waiting.get_nowait()
             except Empty:
@@ -88,8 +99,7 @@ class GroupWriter:
             if write is None:
                 self._waiting.put(None)  # for _work, which ends by it
                 return
-            if write.begin():
-                yield write
+            yield write
 
 
 class _Write:

@@ -54,6 +54,7 @@ _UNUSABLE = {
 _PASSING = ("08", "57P", "53", "55P03", "25P03", "40", "25006")
 """Connections lost, shutdown, resources, lock and pause timeouts, rollbacks, a standby."""
 
+_READ_ONLY = "25006"
 _FULL = "53100"
 _NUL = ("22021", "NUL (0x00)")  # the server's SQLSTATE, and the driver's words: it looks first
 
@@ -95,6 +96,7 @@ class Postgres:
             pool_pre_ping=True,  # after the server was away, every connection is dead
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
+                "target_session_attrs": "read-write",  # of several hosts, no standby
                 "tcp_user_timeout": _SILENT_MS,
                 **_KEEPALIVE,
                 "application_name": "clouddesktop",
@@ -103,6 +105,7 @@ class Postgres:
             **pool,
         )
         sa.event.listen(engine, "do_connect", _connect)
+        sa.event.listen(engine, "handle_error", _note_standby)
         return engine
 
     def prepare_reading(self, connection: sa.Connection) -> None:
@@ -143,6 +146,8 @@ class Postgres:
     def translated(self) -> Iterator[None]:
         try:
             yield
+        except sa.exc.TimeoutError as error:  # all connections of the pool are in use
+            raise _unavailable() from error
         except sa.exc.DBAPIError as error:
             _raise_translated(error)
             raise
@@ -150,6 +155,12 @@ class Postgres:
 
 def _connect(_dialect: Any, _record: Any, args: Any, parameters: Any) -> WatchedConnection:
     return WatchedConnection.open(*args, **parameters)
+
+
+def _note_standby(context: sa.engine.ExceptionContext) -> None:
+    """Have connections to a server that has become a standby made anew: another one writes now."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _raise_translated(error: sa.exc.DBAPIError) -> None:
@@ -171,11 +182,15 @@ def _raise_translated(error: sa.exc.DBAPIError) -> None:
         ) from error
     is_lost = error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError)
     if is_lost or state.startswith(_PASSING):
-        raise DatabaseUnavailableError(
-            "The database is out of reach or busy.",
-            remedy="Try again.",
-            retry_after_seconds=_RETRY_SECONDS,
-        ) from error
+        raise _unavailable() from error
+
+
+def _unavailable() -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        "The database is out of reach or busy.",
+        remedy="Try again.",
+        retry_after_seconds=_RETRY_SECONDS,
+    )
 
 
 def _is_refused(error: sa.exc.DBAPIError) -> bool:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from clouddesktop.catalog import engine
+from clouddesktop.catalog import postgres as postgres_backend
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
 from clouddesktop.catalog.engine import Database, DatabaseTooNewError
 from clouddesktop.catalog.installation import set_fact, settle_fact
 from clouddesktop.catalog.tables import installation
+from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError
 from parts.postgres import Postgres
 from parts.waiting import wait_for
@@ -21,6 +25,7 @@ from parts.waiting import wait_for
 WAIT_SECONDS = 60
 SERVERS = 4
 WRITES = 25
+READERS = 40
 
 
 @pytest.fixture
@@ -205,3 +210,110 @@ def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None
     ).fetchone()
     assert found is not None
     return found[0]
+
+
+def test_a_standby_is_not_written_to(postgres: Postgres, database: Database) -> None:
+    """A server that takes no writes is unavailable, for connections that were made before, too."""
+    name = sa.make_url(database.url).database
+    database.write(lambda each: each.exec_driver_sql("SET default_transaction_read_only = on"))
+    with pytest.raises(DatabaseUnavailableError):
+        database.write(add_one)
+    database.write(add_one)  # by a connection made anew
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    other = Database(database.url)
+    with pytest.raises(DatabaseUnavailableError):
+        other.read(count)
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+    assert other.read(count) == 1
+    other.close()
+
+
+def test_many_readers_at_a_time_leave_a_connection_for_the_writer(database: Database) -> None:
+    """What they read by goes back to the pool."""
+    together = threading.Barrier(READERS)
+
+    def read(connection: sa.Connection) -> int:
+        together.wait(WAIT_SECONDS)
+        return count(connection)
+
+    with ThreadPoolExecutor(READERS) as threads:
+        list(threads.map(lambda _: database.read(read), range(READERS)))
+    assert len(database._idle) < READERS
+    database.write(add_one)
+
+
+def test_without_a_free_connection_it_is_unavailable_for_now(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is busy, and nothing is broken."""
+    monkeypatch.setattr(postgres_backend, "_POOL_SIZE", 1)
+    monkeypatch.setattr(postgres_backend, "_MOST_OVERFLOW", 0)
+    database = Database(url)
+    database._engine.pool._timeout = 0.1  # type: ignore[attr-defined]  # of a QueuePool
+    assert database.read(ask) == 1  # its connection is kept
+    with pytest.raises(DatabaseUnavailableError):
+        database.write(ask)
+    database.close()
+
+
+def test_writes_that_wait_are_told_together_that_the_database_is_away(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of a hundred does not wait a hundred times as long as the first."""
+    database = Database(url)
+    tries, is_trying, goes_on = 0, threading.Event(), threading.Event()
+
+    def refuse(**_: object) -> NoReturn:
+        nonlocal tries
+        tries += 1
+        is_trying.set()
+        assert goes_on.wait(WAIT_SECONDS)
+        raise psycopg.OperationalError("no way to it")
+
+    monkeypatch.setattr(WatchedConnection, "open", refuse)
+    waiting = [database._writer.submit(ask)]
+    assert is_trying.wait(WAIT_SECONDS)
+    waiting += [database._writer.submit(ask) for _ in range(99)]
+    goes_on.set()
+    for each in waiting:
+        with pytest.raises(sa.exc.OperationalError):
+            each.result(WAIT_SECONDS)
+    assert tries == 1
+    database.close()
+
+
+def test_readers_do_not_wait_in_turn_for_a_database_that_is_away(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one has waited in vain, the next ones are told at once, and later ones try again."""
+    monkeypatch.setattr(engine, "_LONG_SECONDS", 0)
+    database = Database(url)
+    tries = 0
+
+    def refuse(**_: object) -> NoReturn:
+        nonlocal tries
+        tries += 1
+        raise psycopg.OperationalError("no way to it")
+
+    monkeypatch.setattr(WatchedConnection, "open", refuse)
+    for _ in range(5):
+        with pytest.raises(DatabaseUnavailableError):
+            database.read(ask)
+    assert tries == 1
+    monkeypatch.undo()
+    wait_for(lambda: not is_away(database), "it is tried again")
+    database.close()
+
+
+def ask(connection: sa.Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+
+
+def is_away(database: Database) -> bool:
+    try:
+        database.read(ask)
+    except DatabaseUnavailableError:
+        return True
+    return False
