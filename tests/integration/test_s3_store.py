@@ -224,6 +224,32 @@ def test_a_copy_waits_while_the_store_is_away(
     inspection.close()
 
 
+def test_a_scrub_waits_while_the_store_is_away(
+    seaweedfs: SeaweedFS,
+    make_server: Callable[..., ServerProcess],
+    place: Place,
+    disk: Path,
+) -> None:
+    """From its first look at the store on: it has found nothing, and no damage."""
+    assert disk.exists()
+    server = make_server(options=("--store", place.url), variables=place.variables)
+    server.start()
+    make_image(OfficialClient(server.profile), "one")
+    calls = StoreCalls(server.profile)
+    seaweedfs.pause()
+    try:
+        scrub = calls.http.post("/store/v1/runs", json={"kind": "scrub"}).json()
+        wait_for(lambda: "waiting for the store" in server.log.read_text(), "it waits")
+        assert "ended_at" not in calls.look(scrub["id"])
+    finally:
+        seaweedfs.start()
+    report = calls.wait(scrub["id"])
+    assert report["packs_checked"] > 0
+    assert report["packs_damaged"] == 0
+    calls.close()
+    assert server.stop() == 0
+
+
 def test_exports_say_that_the_store_is_away_and_go_on_after_it(
     make_server: Callable[..., ServerProcess],
     place: Place,

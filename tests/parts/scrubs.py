@@ -85,7 +85,7 @@ def open_bench(
                     SourceCatalogue(sources if with_sources else []),
                     sandbox=SandboxPolicy.PREFERRED,
                 ),
-                check_store=lambda: check_own_store(blobs, database),
+                check_store=lambda check: check_own_store(blobs.waiting(check), database),
                 key_id="" if ring.active is None else ring.active.id,
                 bytes_per_second=0,
             ),

@@ -195,7 +195,9 @@ def _make_scrubber(foundation: Foundation, spool: Spool) -> Scrubber:
             sandbox=SandboxPolicy(settings.sandbox),
             spool=spool,
         ),
-        check_store=lambda: check_own_store(foundation.blobs, foundation.database),
+        check_store=lambda check: check_own_store(
+            foundation.blobs.waiting(check), foundation.database
+        ),
         bytes_per_second=settings.scrub_rate,
     )
 

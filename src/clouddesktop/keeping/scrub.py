@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from clouddesktop.catalog import repairs, scrubbing
@@ -53,15 +54,16 @@ _UNKNOWN_PACK = PackId("")
 class Scrubber:
     """Scrubs; one instance serves all runs.
 
-    `check_store` raises when the store is not there at all. `bytes_per_second` bounds a run that
-    does not say its own rate; 0 is no bound. `key_id` is the key that is used now, "" for none.
+    `check_store` raises when the store is not there at all; what it is given ends its wait for a
+    server that is away. `bytes_per_second` bounds a run that does not say its own rate; 0 is no
+    bound. `key_id` is the key that is used now, "" for none.
     """
 
     database: Database
     chunks: ChunkStore
     manifests: ManifestStore
     open_original: OpenOriginal
-    check_store: Callable[[], None]
+    check_store: Callable[[Callable[[], None]], None]
     key_id: str
     bytes_per_second: float
 
@@ -92,8 +94,9 @@ class _Scrub:
             is_copying=lambda: parts.database.read(scrubbing.is_copying),
             check=turn.check,
         )
+        self._check_store = partial(parts.check_store, turn.check)
         self._checker = PackChecker(
-            chunks=self._chunks, pace=self._pace, check_store=parts.check_store
+            chunks=self._chunks, pace=self._pace, check_store=self._check_store
         )
         self._repairs = Repairs(
             turn=turn,
@@ -110,7 +113,7 @@ class _Scrub:
         self._checked_at: dict[Digest, datetime] = {}
 
     def run(self) -> Mapping[str, Any]:
-        self._parts.check_store()
+        self._check_store()
         for phase, work in (
             (ScrubPhase.PACKS, self._check_packs),
             (ScrubPhase.MANIFESTS, self._check_manifests),
@@ -212,7 +215,7 @@ class _Scrub:
         manifests = self._manifests
         is_whole = self._is_whole(ManifestBlob(content.manifest, content.writer))
         if not is_whole:
-            self._parts.check_store()
+            self._check_store()
             self._tally.add("manifests_damaged")
             if not self._turn.options.get("repair", True):
                 self._lost[content.manifest] = "Its manifest is damaged or missing."
