@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -107,7 +108,8 @@ class WorkflowEngine:
         """Run what is in `queue`; processes that run at the same time have ids of their own."""
         self._queue = queue
         self._gate = _Gate()
-        self._running: set[str] = set()
+        # By how often: DBOS may start one anew here before its former run has noticed.
+        self._running: Counter[str] = Counter()
         self._seen_lost: set[str] = set()
         self._executor_id = executor_id
         self._database = make_workflow_engine(queue.database_url, pool_size=_CONNECTIONS)
@@ -131,11 +133,13 @@ class WorkflowEngine:
 
         async def workflow(argument: str) -> None:
             workflow_id = DBOS.workflow_id or ""
-            self._running.add(workflow_id)
+            self._running[workflow_id] += 1
             try:
                 await body(Steps(self._gate), argument)
             finally:
-                self._running.discard(workflow_id)
+                self._running[workflow_id] -= 1
+                if not self._running[workflow_id]:
+                    del self._running[workflow_id]
 
         workflow.__qualname__ = name
         DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE)(workflow)
@@ -152,7 +156,7 @@ class WorkflowEngine:
         when two calls in a row find it so.
         """
         mine = {each.id for each in self._queue.list_running() if each.worker == self._executor_id}
-        lost = mine - self._running
+        lost = {each for each in mine if each not in self._running}
         for workflow_id in lost & self._seen_lost:
             self._queue.resume(workflow_id)
         self._seen_lost = lost

@@ -207,3 +207,38 @@ def count_rows(running: Running, table: str, workflow_id: str) -> int:
             ).scalar_one()
         )
     )
+
+
+def test_a_workflow_that_was_begun_twice_here_is_not_lost_with_its_first_run(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be begun again and again, and no long step of it would ever end."""
+    begun: list[threading.Event] = []
+    ended: list[int] = []
+
+    async def body(_steps: Steps, _argument: str) -> None:
+        number, may_end = len(begun), threading.Event()
+        begun.append(may_end)
+        await asyncio.to_thread(may_end.wait)
+        ended.append(number)
+
+    running.engine.register("workflow", body)
+    running.engine.launch()
+    running.database.write(
+        lambda connection: running.queue.enqueue(
+            connection, "workflow", "argument", workflow_id="workflow-1", partition="p"
+        )
+    )
+    wait_for(lambda: len(begun) == 1, "it has begun")
+    running.queue.resume("workflow-1")
+    wait_for(lambda: len(begun) == 2, "it has begun again")
+    begun[0].set()
+    wait_for(lambda: ended == [0], "the first run has ended")
+    resumed: list[str] = []
+    monkeypatch.setattr(running.queue, "resume", resumed.append)
+    wait_for(lambda: "workflow-1" in {each.id for each in running.queue.list_running()}, "it runs")
+    for _ in range(3):
+        running.engine.resume_lost()
+    assert resumed == []
+    begun[1].set()
+    wait_for(lambda: not running.queue.is_live("workflow-1"), "the second run has ended")
