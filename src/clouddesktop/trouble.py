@@ -6,8 +6,7 @@ A trouble that lasts is told when it begins and when it is over, not each time i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import structlog
 
@@ -17,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Trouble:
-    """The trouble of one thing that is done again and again; used by one thread."""
+    """The trouble of one thing that one thread does again and again."""
 
     def __init__(self, what: str) -> None:
         """Name what is done, for the log."""
@@ -25,15 +24,20 @@ class Trouble:
         self._told: set[str] = set()
         self._since = 0.0
 
-    @contextmanager
-    def kept_quiet(self) -> Iterator[None]:
-        """Do it once: what it raises is told if it is new, and goes no further."""
+    @property
+    def lasts(self) -> bool:
+        """Whether it failed when it was done last."""
+        return bool(self._told)
+
+    def attempt(self, work: Callable[[], object]) -> bool:
+        """Do it once; False when it fails, which is told if it is new, and goes no further."""
         try:
-            yield
+            work()
         except Exception as error:  # noqa: BLE001  (whatever it is: the next time may be better)
             self._begin(error)
-        else:
-            self._end()
+            return False
+        self._end()
+        return True
 
     def _begin(self, error: Exception) -> None:
         is_ours = isinstance(error, CloudDesktopError)

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.crash
 
 DISK_SIZE = 768 * MIB
 
+HUNG_STOP_SECONDS = 90
+
 
 @pytest.fixture
 def raw(cluster: Cluster) -> Path:
@@ -162,6 +164,27 @@ def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw
         wait_for(lambda: time.monotonic() > ended, "it was away for longer than a lease")
     finally:
         postgres.resume()
+    check(cluster, client.wait(operation.id), raw)
+    assert worker.stop() == 0
+    assert server.stop() == 0
+
+
+def test_a_worker_ends_though_its_database_hangs(
+    postgres: Postgres, cluster: Cluster, raw: Path
+) -> None:
+    """What it was about to write is done again by another one."""
+    server = cluster.make_server()
+    server.start()
+    client = OfficialClient(server.profile)
+    worker = cluster.make_worker()
+    worker.start()
+    operation = client.copy("disk", "disk")
+    wait_bytes(cluster, operation, 0)
+    with postgres.hung():
+        # Some results of steps wait for the database by then, without end.
+        wait_for(lambda: "signs of life fails" in worker.log.read_text(), "it notices")
+        assert worker.stop(timeout_seconds=HUNG_STOP_SECONDS) == 0
+    worker.start()
     check(cluster, client.wait(operation.id), raw)
     assert worker.stop() == 0
     assert server.stop() == 0

@@ -64,21 +64,21 @@ class WorkerProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def stop(self) -> int:
+    def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> int:
         """Ask it to drain; give its exit status."""
         self.signal(signal.SIGTERM)
-        return self.wait()
+        return self.wait(timeout_seconds=timeout_seconds)
 
     def kill(self) -> int:
         """End it as a crash would."""
         self.signal(signal.SIGKILL)
         return self.wait()
 
-    def wait(self) -> int:
+    def wait(self, *, timeout_seconds: float = STOP_SECONDS) -> int:
         """Wait for its end; give its exit status."""
         assert self.process is not None
         assert self.process.stdout is not None
-        status = self.process.wait(STOP_SECONDS)
+        status = self.process.wait(timeout_seconds)
         self.process.stdout.close()
         self.process = None
         return status

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -108,6 +110,22 @@ class Postgres:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(_STOP_SECONDS)
             self.process = None
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Stop all of its processes: the kernel takes connections and bytes for them."""
+        assert self.process is not None
+        main = psutil.Process(self.process.pid)
+        main.suspend()  # first of all, so that it has no more children
+        try:
+            for each in main.children():
+                with suppress(psutil.NoSuchProcess):  # it has just ended
+                    each.suspend()
+            yield
+        finally:
+            for each in (*main.children(), main):
+                with suppress(psutil.NoSuchProcess):
+                    each.resume()
 
     def stop(self) -> None:
         """End it; its data goes, too."""

@@ -146,17 +146,15 @@ def test_a_trouble_that_lasts_is_told_once(stderr: Terminal) -> None:
     stderr.configure("info")
     trouble = Trouble("upkeep")
 
-    def run(error: Exception) -> None:
-        raise error
+    def away() -> None:
+        raise UnavailableError("It is away.")
 
-    for error in (UnavailableError("It is away."), RuntimeError("odd\nand long")) * 3:
-        with trouble.kept_quiet():
-            run(error)
-    for _ in range(2):
-        with trouble.kept_quiet():
-            pass
-    with trouble.kept_quiet():
-        run(UnavailableError("It is away."))
+    for _ in range(3):
+        assert not trouble.attempt(away)
+        assert not trouble.attempt(lambda: fail("odd\nand long"))
+    assert trouble.attempt(lambda: None)
+    assert trouble.attempt(lambda: None)
+    assert not trouble.attempt(away)
     begun, odd, over, again = lines_of(stderr)
     assert begun["event"] == again["event"] == "upkeep fails, and is tried again and again"
     assert (begun["why"], odd["why"]) == ("It is away.", "odd")

@@ -257,10 +257,12 @@ class _Server:
             await asyncio.to_thread(self._look_after)
 
     def _look_after(self) -> None:
-        with self._upkeep.kept_quiet():
-            self._operation_ends.look()
-            if self._worker is not None:
-                self._worker.keep_up()
+        self._upkeep.attempt(self._keep_up_once)
+
+    def _keep_up_once(self) -> None:
+        self._operation_ends.look()
+        if self._worker is not None:
+            self._worker.keep_up()
 
 
 def _prepare_tls(folder: DataFolder, names: set[str]) -> TlsFiles:

@@ -57,6 +57,7 @@ class WorkerProcess:
         self._arguments = (settings, failpoint)
         self._context = multiprocessing.get_context("spawn")
         self._ending = threading.Event()
+        self._starting = threading.Lock()
         self._process = self._start()
         self._thread = threading.Thread(target=self._watch, name="worker process", daemon=True)
 
@@ -71,7 +72,8 @@ class WorkerProcess:
         traceback: TracebackType | None,
     ) -> None:
         self._ending.set()
-        self._process.terminate()
+        with self._starting:  # one that has just been started must end, too
+            self._process.terminate()
         self._process.join(_STOP_SECONDS)
         if self._process.exitcode is None:
             self._process.kill()
@@ -92,9 +94,19 @@ class WorkerProcess:
             lived = time.monotonic() - begun
             pause = 0.0 if lived > _MOST_PAUSE_SECONDS else min(pause * 2 + 1, _MOST_PAUSE_SECONDS)
             _log.error("the worker has ended", status=self._process.exitcode, again_in=pause)
-            if self._ending.wait(pause):
+            if self._ending.wait(pause) or not self._start_again():
                 return
-            self._process = self._start()
+
+    def _start_again(self) -> bool:
+        """Give False when the server ends."""
+        with self._starting:
+            if self._ending.is_set():
+                return False
+            try:
+                self._process = self._start()
+            except OSError as error:  # no memory for it, or too many processes: later, perhaps
+                _log.error("no worker can be started", why=str(error))
+        return True
 
 
 def _run_child(settings: Settings, failpoint: Failpoint) -> None:
@@ -133,15 +145,29 @@ def _work(
         if is_announced:
             sys.stdout.write(json.dumps({"event": "ready", "worker": worker.id}) + "\n")
             sys.stdout.flush()
+        stop.has_begun = True
         _log.info("working", worker=worker.id)
         upkeep = Trouble("upkeep")
         while not stop.wait(UPKEEP_SECONDS):
-            with upkeep.kept_quiet():
-                worker.keep_up()
+            upkeep.attempt(worker.keep_up)
         worker.hold()
         drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)
+    _leave_threads()
     return 0
+
+
+def _leave_threads() -> None:
+    """End the process if threads are left: DBOS's wait without end for a database that is away.
+
+    Nothing is lost with them: what they would write is done again by whoever goes on.
+    """
+    if any(
+        not each.daemon for each in threading.enumerate() if each is not threading.main_thread()
+    ):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _end_at_once() -> None:
@@ -149,13 +175,29 @@ def _end_at_once() -> None:
     os._exit(1)
 
 
+class _Stop:
+    """Whether a signal has asked the process to end. Before it `has_begun`, a signal ends it."""
+
+    has_begun = False
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait to be asked; tell whether it was."""
+        return self._asked.wait(seconds)
+
+    def ask(self, *_: object) -> None:
+        if not self.has_begun:  # what it waits for, such as a database, may never come
+            _log.info("stopped before it worked")
+            os._exit(0)
+        self._asked.set()
+
+
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    stop = threading.Event()
-    former = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+def _stopped_by_signals() -> Iterator[_Stop]:
+    stop = _Stop()
+    former = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:

@@ -49,6 +49,7 @@ from clouddesktop.errors import (
 )
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.model.keeping import KeeperRun, RunKind, RunState
+from clouddesktop.trouble import Trouble
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -237,6 +238,7 @@ class Keeper:
         self._is_wanted = True
         self._is_closing = False
         self._turn: Turn | None = None
+        self._trouble = Trouble("the keeper")
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
 
     def launch(self) -> None:
@@ -279,35 +281,40 @@ class Keeper:
                 if self._is_closing:
                     return
                 self._is_wanted = False
-            try:
-                while self._take_turn():
-                    pass
-            except Exception:  # noqa: BLE001  (the keeper's loop: it lives on and tries again)
-                _log.exception("the keeper failed, will try again")
+            if not self._trouble.attempt(self._take_turns):
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closing, _RETRY_SECONDS)
                     self._is_wanted = True
 
+    def _take_turns(self) -> None:
+        while self._take_turn():
+            pass
+
     def _take_turn(self) -> bool:
         """Give the first of the waiting runs its turn; False when there is none."""
-        with self._changed:
-            if self._is_closing or not self._is_on_duty():
-                return False
-            active = self._database.read(keeper_runs.list_active_runs)
-            mine = [each for each in active if each.kind in self._works]
-            if not mine:
-                return False
-            first = min(mine, key=lambda each: _ORDER.index(each.kind))
-            run = self._database.write(keeper_runs.begin_run, first.id)
-            if run is None:
-                return True
-            turn = self._turn = Turn(run, database=self._database)
+        if self._is_closing or not self._is_on_duty():
+            return False
+        active = self._database.read(keeper_runs.list_active_runs)
+        mine = [each for each in active if each.kind in self._works]
+        if not mine:
+            return False
+        first = min(mine, key=lambda each: _ORDER.index(each.kind))
+        run = self._database.write(keeper_runs.begin_run, first.id)
+        if run is None:
+            return True
+        turn = Turn(run, database=self._database)
+        self._note_turn(turn)
         try:
             self._run(turn, attempts=run.attempts)
         finally:
-            with self._changed:
-                self._turn = None
+            self._note_turn(None)
         return True
+
+    def _note_turn(self, turn: Turn | None) -> None:
+        with self._changed:  # not while the database is asked: `close` must not wait for that
+            self._turn = turn
+            if turn is not None and self._is_closing:
+                turn.interrupt(_Interruption.CLOSE)
 
     def _run(self, turn: Turn, *, attempts: int) -> None:
         log = _log.bind(run_id=turn.run_id, kind=str(turn.kind), turn=turn.epoch)

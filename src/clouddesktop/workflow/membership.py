@@ -55,6 +55,7 @@ class Membership:
         self._on_lost = on_lost
         self._ended = threading.Event()
         self._steady_since = self._last_sign = time.monotonic()
+        self._is_lost = False
         self._trouble = Trouble("giving signs of life")
         self._thread = threading.Thread(target=self._give_signs, name="membership", daemon=True)
 
@@ -68,6 +69,9 @@ class Membership:
         """Let others take over at once; call it when nothing runs here any more."""
         self._ended.set()
         self._thread.join()
+        if self._trouble.lasts:
+            _log.warning("could not leave: others wait for a while")
+            return
         try:
             self._database.write(workers.leave, self._worker_id)
         except CloudDesktopError as error:
@@ -105,15 +109,14 @@ class Membership:
         # Whatever goes wrong: without this thread others would take the work over for good, while
         # this process goes on taking more of it.
         while not self._ended.wait(self._pause_seconds):
-            with self._trouble.kept_quiet():
-                is_member = self._database.write_apart(workers.renew, self._worker_id)
-                self._note_sign()
-                if not is_member:
-                    _log.error("others have taken this worker for dead: it ends")
-                    self._on_lost()
-                    return
+            self._trouble.attempt(self._give_sign)
+            if self._is_lost:
+                _log.error("others have taken this worker for dead: it ends")
+                self._on_lost()
+                return
 
-    def _note_sign(self) -> None:
+    def _give_sign(self) -> None:
+        self._is_lost = not self._database.write_apart(workers.renew, self._worker_id)
         now = time.monotonic()
         if now - self._last_sign > _MOST_MISSED * self._pause_seconds:
             self._steady_since = now

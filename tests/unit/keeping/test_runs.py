@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from clouddesktop.catalog import keeper_runs
 from clouddesktop.catalog.engine import Database
@@ -16,6 +18,8 @@ from clouddesktop.errors import CloudDesktopError, DataLossError, NotFoundError,
 from clouddesktop.keeping.runs import MOST_ATTEMPTS, Keeper, Turn, Work
 from clouddesktop.model.keeping import KeeperRun, RunKind, RunState
 from parts.waiting import wait_for
+
+WAIT_SECONDS = 30
 
 
 class Counting:
@@ -202,3 +206,25 @@ def test_a_poisonous_run_is_given_up(database: Database, keepers: list[Keeper]) 
     run = wait_state(database, run_id, RunState.FAILED)
     assert run.failure is not None
     assert run.failure.reason == "RUN_GIVEN_UP"
+
+
+def test_a_keeper_closes_while_its_database_hangs(
+    database: Database, keepers: list[Keeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that ends does not wait for an answer that may never come."""
+    asked, answers = threading.Event(), threading.Event()
+    list_active_runs = keeper_runs.list_active_runs
+
+    def hang(connection: sa.Connection) -> list[KeeperRun]:
+        asked.set()
+        assert answers.wait(WAIT_SECONDS)
+        return list_active_runs(connection)
+
+    monkeypatch.setattr(keeper_runs, "list_active_runs", hang)
+    keeper = launch(keepers, database, gc=Counting().run)
+    assert asked.wait(WAIT_SECONDS)
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            assert not threads.submit(keeper.close, timeout_seconds=0).result(WAIT_SECONDS / 3)
+        finally:
+            answers.set()
