@@ -43,6 +43,9 @@ class Content(NamedTuple):
 
 def set_aside(connection: sa.Connection) -> None:
     """Empty the chunk index; what was in it can be read by `former_entries` until the end."""
+    if connection.dialect.name == "postgresql":
+        # The store is listed and read in between: that may take longer than writes may pause.
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     connection.execute(sa.text("DROP TABLE IF EXISTS former_chunks"))
     connection.execute(sa.text("CREATE TEMPORARY TABLE former_chunks AS SELECT * FROM chunks"))
     connection.execute(sa.text("CREATE INDEX former_packs ON former_chunks (pack)"))
