@@ -18,8 +18,13 @@ _DUTY = "keeper"
 """The fact that names the worker which keeps the store."""
 
 
-def join(connection: sa.Connection, worker_id: str, *, host: str) -> None:
+_LEASE = "worker_lease"
+"""The fact that says how long the worker that joined last may be silent, in seconds."""
+
+
+def join(connection: sa.Connection, worker_id: str, *, host: str, lease_seconds: float) -> None:
     """Count a worker among the living; ids are never used twice."""
+    set_fact(connection, _LEASE, str(lease_seconds))
     now = _read_clock(connection)
     connection.execute(
         sa.insert(workers).values(id=worker_id, host=host, started_at=now, renewed_at=now)
@@ -48,6 +53,16 @@ def remove_silent(connection: sa.Connection, *, silent_for: timedelta) -> list[s
         sa.delete(workers).where(workers.c.renewed_at < before).returning(workers.c.id)
     )
     return list(removed)
+
+
+def read_lease(connection: sa.Connection, *, own_seconds: float) -> timedelta:
+    """Tell how long a worker may be silent before it counts as dead.
+
+    Of two settings the longer counts: while a setting is changed, one worker after the other, those
+    with the longer one give their signs less often.
+    """
+    latest = settle_fact(connection, _LEASE, str(own_seconds))
+    return timedelta(seconds=max(own_seconds, float(latest)))
 
 
 def list_living(connection: sa.Connection) -> set[str]:

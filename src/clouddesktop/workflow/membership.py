@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
@@ -61,7 +60,9 @@ class Membership:
 
     def join(self) -> None:
         """Count as alive from now on."""
-        self._database.write(workers.join, self._worker_id, host=self._host)
+        self._database.write(
+            workers.join, self._worker_id, host=self._host, lease_seconds=self._lease_seconds
+        )
         self._last_sign = time.monotonic()
         self._thread.start()
 
@@ -89,7 +90,7 @@ class Membership:
         # Under the catalogue's write lock, so that no two workers take over the same workflow, one
         # from the other. After the database was away, all have been silent: they get time to speak.
         if self._is_steady():
-            silent_for = timedelta(seconds=self._lease_seconds)
+            silent_for = workers.read_lease(connection, own_seconds=self._lease_seconds)
             for each in workers.remove_silent(connection, silent_for=silent_for):
                 _log.warning("a worker is taken for dead", worker=each)
         living = workers.list_living(connection)

@@ -46,9 +46,15 @@ class Workers:
         self.joined.append(membership)
         return membership
 
-    def add(self, worker_id: str, *, silent_for: timedelta = timedelta(0)) -> None:
+    def add(
+        self,
+        worker_id: str,
+        *,
+        silent_for: timedelta = timedelta(0),
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         """Add a worker that gave its last sign so long ago."""
-        self.database.write(workers.join, worker_id, host="elsewhere")
+        self.database.write(workers.join, worker_id, host="elsewhere", lease_seconds=lease_seconds)
         if silent_for:
             self.database.write(
                 lambda each: each.execute(
@@ -198,3 +204,15 @@ def test_signs_go_on_whatever_goes_wrong(
         lambda: datetime.now(tz=UTC) - since > timedelta(seconds=LEASE_SECONDS), "a lease is over"
     )
     assert is_fresh(installation, "mine")
+
+
+def test_a_longer_lease_of_another_worker_counts(installation: Workers) -> None:
+    """While the setting is changed, one worker after the other: it gives its signs less often."""
+    mine = installation.join("mine", on_lost=unexpected)
+    silent_for = timedelta(seconds=LEASE_SECONDS * 10)
+    installation.add("patient", silent_for=silent_for, lease_seconds=LEASE_SECONDS * 60)
+    wait_steady(mine)
+    assert installation.living() == {"mine", "patient"}
+    installation.add("usual", silent_for=silent_for)  # the last start counts
+    mine.look_after_others()
+    assert installation.living() == {"mine"}
