@@ -54,6 +54,32 @@ _UNUSABLE = {
 _PASSING = ("08", "57P", "53", "55P03", "25P03", "40", "25006")
 """Connections lost, shutdown, resources, lock and pause timeouts, rollbacks, a standby."""
 
+_FULL_UP = "it takes no more connections (max_connections)"
+_GOING = "it starts or stops"
+_STANDBY = "it is a standby, which cannot be written to"
+
+_PASSING_WHY = {
+    "25P03": "this process paused for too long",
+    "25006": _STANDBY,
+    "53300": _FULL_UP,
+    "55P03": "others hold its lock for too long",
+    "57P01": _GOING,
+    "57P03": _GOING,
+}
+_SAID = {
+    "too many clients": _FULL_UP,
+    "remaining connection slots": _FULL_UP,
+    "too many connections": _FULL_UP,
+    "is starting up": _GOING,
+    "is shutting down": _GOING,
+    "session is read-only": _STANDBY,
+    "server is in hot standby": _STANDBY,
+    "has not answered for some time": "it does not answer",
+    "timeout expired": "it does not answer",
+    "Connection refused": "nothing listens at its address",
+}
+"""Words of errors that come without a SQLSTATE, since there was no session yet."""
+
 _READ_ONLY = "25006"
 _FULL = "53100"
 _NUL = ("22021", "NUL (0x00)")  # the server's SQLSTATE, and the driver's words: it looks first
@@ -146,8 +172,8 @@ class Postgres:
     def translated(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.TimeoutError as error:  # all connections of the pool are in use
-            raise _unavailable() from error
+        except sa.exc.TimeoutError as error:
+            raise _unavailable("all connections of this process are in use") from error
         except sa.exc.DBAPIError as error:
             _raise_translated(error)
             raise
@@ -182,12 +208,21 @@ def _raise_translated(error: sa.exc.DBAPIError) -> None:
         ) from error
     is_lost = error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError)
     if is_lost or state.startswith(_PASSING):
-        raise _unavailable() from error
+        raise _unavailable(_why_passing(error, state)) from error
 
 
-def _unavailable() -> DatabaseUnavailableError:
+def _why_passing(error: sa.exc.DBAPIError, state: str) -> str:
+    """Say what to look at; what the driver says names hosts, and callers read this."""
+    text = str(error.orig)
+    for sign, why in _SAID.items():
+        if sign in text:
+            return why
+    return _PASSING_WHY.get(state, "")
+
+
+def _unavailable(why: str) -> DatabaseUnavailableError:
     return DatabaseUnavailableError(
-        "The database is out of reach or busy.",
+        f"The database is out of reach or busy{f': {why}' if why else ''}.",
         remedy="Try again.",
         retry_after_seconds=_RETRY_SECONDS,
     )

@@ -222,7 +222,7 @@ def test_a_standby_is_not_written_to(postgres: Postgres, database: Database) -> 
     with postgres.connect(autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     other = Database(database.url)
-    with pytest.raises(DatabaseUnavailableError):
+    with pytest.raises(DatabaseUnavailableError, match="standby"):
         other.read(count)
     with postgres.connect(autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
@@ -305,6 +305,20 @@ def test_readers_do_not_wait_in_turn_for_a_database_that_is_away(
     monkeypatch.undo()
     wait_for(lambda: not is_away(database), "it is tried again")
     database.close()
+
+
+def test_a_server_that_takes_no_more_connections_is_named(
+    postgres: Postgres, database: Database
+) -> None:
+    """It looks like any other outage, and something else has to be done about it."""
+    name = sa.make_url(database.url).database
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+        connection.execute("CREATE ROLE limited LOGIN")
+    other = Database(database.url.replace("nobody@", "limited@"))
+    with pytest.raises(DatabaseUnavailableError, match="max_connections"):
+        other.read(ask)
+    other.close()
 
 
 def ask(connection: sa.Connection) -> int:
