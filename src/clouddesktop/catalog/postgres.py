@@ -7,6 +7,7 @@ the middle loses its transaction and the lock within seconds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,7 @@ _POOL_SIZE = 8
 _MOST_OVERFLOW = 32
 
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 _UNUSABLE = {
     "28P01": "the password is wrong",
@@ -159,8 +161,13 @@ class Postgres:
 
     @contextmanager
     def migrating(self, connection: sa.Connection) -> Iterator[None]:
-        connection.execute(sa.select(sa.func.pg_advisory_lock(_MIGRATION_LOCK)))
-        connection.commit()  # a lock of the session, not of the transaction
+        # A lock of the session, not of the transaction. It is tried again and again: who waits for
+        # it has a snapshot, and DBOS's indexes, made while all go on, wait until nobody has an old
+        # one, so that both would wait for each other.
+        while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_MIGRATION_LOCK))):
+            connection.rollback()
+            time.sleep(_LOOK_SECONDS)
+        connection.commit()
         try:
             yield
         finally:

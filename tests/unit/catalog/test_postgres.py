@@ -19,6 +19,7 @@ from clouddesktop.catalog.installation import set_fact, settle_fact
 from clouddesktop.catalog.tables import installation
 from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError
+from clouddesktop.workflow.engine import migrate_workflows
 from parts.postgres import Postgres
 from parts.waiting import wait_for
 
@@ -51,13 +52,13 @@ def count(connection: sa.Connection) -> int:
 
 
 def test_servers_that_start_together_make_the_tables_once(url: str) -> None:
-    """All of them come up, on the same tables."""
+    """All of them come up, on the same tables, those of the workflows, too."""
     opened = [Database(url) for _ in range(SERVERS)]
     together = threading.Barrier(SERVERS)
 
     def migrate(database: Database) -> None:
         together.wait(WAIT_SECONDS)
-        database.migrate()
+        database.migrate(further=lambda: migrate_workflows(url))
         database.write(add_one)
 
     with ThreadPoolExecutor(SERVERS) as threads:
