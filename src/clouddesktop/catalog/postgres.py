@@ -100,6 +100,7 @@ class Postgres:
         """
         try:
             parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+            parsed.get_dialect()().create_connect_args(parsed)  # several hosts, and their ports
         except (sa.exc.ArgumentError, ValueError):
             parsed = None
         if parsed is None or not parsed.database:
@@ -107,8 +108,9 @@ class Postgres:
                 "The database setting is no postgresql://USER@HOST:PORT/NAME.",
                 remedy="Name the database; a password may come from ~/.pgpass or PGPASSWORD.",
             )
-        self.url = parsed.render_as_string(hide_password=False)
         self.shown_url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
+        writable = {"target_session_attrs": "read-write", **parsed.query}  # of several hosts, one
+        self.url = parsed.set(query=writable).render_as_string(hide_password=False)
 
     def make_engine(self) -> sa.Engine:
         return self._make_engine(
@@ -124,7 +126,6 @@ class Postgres:
             pool_pre_ping=True,  # after the server was away, every connection is dead
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "target_session_attrs": "read-write",  # of several hosts, no standby
                 "tcp_user_timeout": _SILENT_MS,
                 **_KEEPALIVE,
                 "application_name": "clouddesktop",

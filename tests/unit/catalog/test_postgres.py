@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NoReturn
 
 import psycopg
@@ -189,7 +190,15 @@ def test_a_password_is_not_shown() -> None:
     assert database.shown_url == "postgresql://user:***@localhost:1/name"
 
 
-@pytest.mark.parametrize("url", ["postgresql://", "postgresql://host:port/name", "mysql://h/n"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://",
+        "postgresql://host:port/name",
+        "postgresql:///name?host=a&host=b&port=1&port=2",
+        "mysql://h/n",
+    ],
+)
 def test_what_is_no_url_of_a_database_is_refused(url: str) -> None:
     """At once, with how it should look."""
     with pytest.raises(InvalidArgumentError, match="database"):
@@ -229,6 +238,15 @@ def test_a_standby_is_not_written_to(postgres: Postgres, database: Database) -> 
         connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     assert other.read(count) == 1
     other.close()
+
+
+def test_of_several_hosts_the_one_that_answers_is_used(tmp_path: Path, url: str) -> None:
+    """By the catalogue and by the workflows."""
+    database = Database(url.replace("host=", f"host={tmp_path}&host="))
+    database.migrate(further=lambda: migrate_workflows(database.url))
+    database.write(add_one)
+    assert database.read(count) == 1
+    database.close()
 
 
 def test_many_readers_at_a_time_leave_a_connection_for_the_writer(database: Database) -> None:
