@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_BODY = re.compile(r"non-2xx status code: \d{3} [^:\n]*: *[^\s]")
 _BAD_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _CAUSES = (re.compile(r'message: "([^"]+)"'), re.compile(r"HTTP error: ([^\n]+)"))
 
@@ -62,6 +63,9 @@ class S3Answer:
     cause: str
     """Why the connection failed, "" if it did not."""
 
+    has_strange_body: bool = False
+    """Whether it is HTTP with a body that is not S3's."""
+
     @classmethod
     def of(cls, text: str) -> S3Answer:
         status, code, bad = (each.search(text) for each in (_STATUS, _CODE, _BAD_CERTIFICATE))
@@ -71,6 +75,7 @@ class S3Answer:
             bad_certificate=bad[1] if bad else "",
             is_redirect="redirect without LOCATION" in text,
             cause=_cause_of(text),
+            has_strange_body=_BODY.search(text) is not None and not code,
         )
 
     @property

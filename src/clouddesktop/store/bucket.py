@@ -23,7 +23,7 @@ from obstore.store import S3Store
 from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.s3 import S3Access
 from clouddesktop.store.bucket_faults import translated
-from clouddesktop.store.faults import StoreOutOfReachError
+from clouddesktop.store.faults import StoreMisplacedError, StoreOutOfReachError
 
 if TYPE_CHECKING:  # obstore has these for type checkers only
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -83,7 +83,9 @@ class Bucket:
             try:
                 with translated(self.name, key):
                     answer = work()
-            except StoreOutOfReachError as error:
+            except (StoreOutOfReachError, StoreMisplacedError) as error:
+                if isinstance(error, StoreMisplacedError) and not (error.may_pass and check):
+                    raise
                 pause = min(_FIRST_PAUSE_SECONDS * 2**failures, _LONGEST_PAUSE_SECONDS)
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311  (spreads retries)
                 if check is None and time.monotonic() + pause > deadline:

@@ -72,13 +72,8 @@ def translated(name: str, key: str | None) -> Iterator[None]:
 def _to_ours(error: BaseException, name: str, key: str | None) -> CloudDesktopError:
     text = str(error)
     answer = S3Answer.of(text)
-    if answer.code == "NoSuchBucket" or (isinstance(error, FileNotFoundError) and key is None):
-        remedy = "Make the bucket, or correct the setting `store`, AWS_ENDPOINT_URL or AWS_REGION."
-        return _misplaced(name, "there is no such bucket", remedy)
-    if isinstance(error, FileNotFoundError):
-        return BlobNotFoundError(
-            f"There is no {key} in the store {name}.", facts={"key": key or ""}
-        )
+    if answer.code == "NoSuchBucket" or isinstance(error, FileNotFoundError):
+        return _of_missing(answer, name, key)
     if isinstance(error, InvalidPathError):
         return NotAStoreError(
             f"The store {name} holds an object that is none of a store's: {first_line(text)}.",
@@ -89,6 +84,15 @@ def _to_ours(error: BaseException, name: str, key: str | None) -> CloudDesktopEr
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return _forbidden(name, first_line(text), _RIGHTS)
     return _of_connection(answer, text, name)
+
+
+def _of_missing(answer: S3Answer, name: str, key: str | None) -> CloudDesktopError:
+    if answer.has_strange_body:
+        return _not_s3(name, "HTTP 404")
+    if answer.code == "NoSuchBucket" or key is None:
+        remedy = "Make the bucket, or correct the setting `store`, AWS_ENDPOINT_URL or AWS_REGION."
+        return _misplaced(name, "there is no such bucket", remedy)
+    return BlobNotFoundError(f"There is no {key} in the store {name}.", facts={"key": key})
 
 
 def _of_status(answer: S3Answer, status: int, name: str) -> CloudDesktopError:
@@ -106,9 +110,8 @@ def _of_status(answer: S3Answer, status: int, name: str) -> CloudDesktopError:
         return StoreUnavailableError(f"The store {name} does not work: {said}.")
     if status in (401, 403):
         return _forbidden(name, said, _CLOCK if answer.code == "RequestTimeTooSkewed" else _RIGHTS)
-    if not answer.code:
-        said = f"what answers is no S3 server (HTTP {status})"
-    return _misplaced(name, said, _REGION if answer.code in _ELSEWHERE else _ENDPOINT)
+    remedy = _REGION if answer.code in _ELSEWHERE else _ENDPOINT
+    return _misplaced(name, said, remedy) if answer.code else _not_s3(name, f"HTTP {status}")
 
 
 def _of_connection(answer: S3Answer, text: str, name: str) -> CloudDesktopError:
@@ -122,7 +125,7 @@ def _of_connection(answer: S3Answer, text: str, name: str) -> CloudDesktopError:
         return out_of_reach(name, answer.cause, _REACH)
     if any(each in text for each in _OTHER_RANGE):
         return out_of_reach(name, "the S3 server gives other bytes than it was asked for", _REACH)
-    return _misplaced(name, f"what answers is no S3 server: {first_line(text)}", _ENDPOINT)
+    return _not_s3(name, first_line(text))
 
 
 def out_of_reach(name: str, why: str, remedy: str = _REACH) -> StoreOutOfReachError:
@@ -148,6 +151,12 @@ def _forbidden(name: str, why: str, remedy: str) -> StoreForbiddenError:
         remedy=remedy,
         facts={"store": name},
     )
+
+
+def _not_s3(name: str, said: str) -> StoreMisplacedError:
+    error = _misplaced(name, f"what answers is no S3 server ({said})", _ENDPOINT)
+    error.may_pass = True
+    return error
 
 
 def _misplaced(name: str, why: str, remedy: str) -> StoreMisplacedError:

@@ -51,6 +51,10 @@ class StoreMisplacedError(FailedPreconditionError):
 
     reason = "STORE_MISPLACED"
 
+    may_pass = False
+    """Whether something else has answered: before a server that has been there, it may be a proxy
+    whose servers are away."""
+
 
 class StoreUnfitError(FailedPreconditionError):
     """The server of the store cannot do what a store needs."""

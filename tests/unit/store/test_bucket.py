@@ -266,6 +266,31 @@ def test_long_work_waits_until_the_server_is_back(place: Place) -> None:
     assert len(asked) >= 6
 
 
+@pytest.mark.parametrize("status", [400, 404])
+def test_long_work_waits_for_the_server_behind_a_proxy(place: Place, status: int) -> None:
+    """What a proxy answers while its servers are away means neither "missing" nor "misplaced"."""
+    blobs = place.open(patience_seconds=0.0)
+    waiting = blobs.waiting(lambda: None)
+    place.break_it(once(strange(status), times=2))
+    assert waiting.put(KEY, DATA)
+    place.break_it(once(strange(status), at=4, times=2))
+    assert waiting.get(KEY) == DATA
+    place.break_it(strange(status))
+    for call in (lambda: blobs.get(KEY), lambda: blobs.put(KEY, DATA)):
+        with pytest.raises(StoreMisplacedError, match="no S3 server"):  # at a start, say
+            call()
+
+
+def strange(status: int) -> Fault:
+    """Answer as a proxy does that has no server."""
+
+    def fault(handler: Handler, _number: int) -> bool:
+        handler.send(status, b"default backend", {"content-type": "text/plain"})
+        return True
+
+    return fault
+
+
 def test_a_wait_ends_when_it_is_not_wanted_any_more(place: Place) -> None:
     """What the caller raises comes out."""
     numbers = count()
