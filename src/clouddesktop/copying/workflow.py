@@ -46,7 +46,10 @@ class CopyWorkflow:
         sandbox: SandboxPolicy,
         spool: Spool,
         failpoint: Callable[[str], None],
+        worker_id: str | None,
     ) -> None:
+        """Other workers may help if `worker_id`, this one's, is given."""
+        self._worker_id = worker_id
         self._database = database
         self._sources = sources
         self._chunks = chunks
@@ -91,6 +94,7 @@ class CopyWorkflow:
             threads=self._threads,
             memory=self._memory,
             failpoint=self._failpoint,
+            worker_id=self._worker_id,
         )
         with self._memory.kept():
             try:
@@ -106,12 +110,14 @@ class CopyWorkflow:
         plan = await steps.run("plan", stages.plan)
         if not plan["ok"]:
             return False
+        await stages.share(plan["ranges"])
         stored = await steps.run_each(
             "range",
             stages.store_range,
             plan["ranges"],
             at_once=self._ranges_at_once,
             is_fatal=_is_failure,
+            is_ready=stages.is_ready,
         )
         if any(map(_is_failure, stored)):
             return False
