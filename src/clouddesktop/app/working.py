@@ -17,6 +17,7 @@ from clouddesktop.app.foundation import Foundation, check_own_store
 from clouddesktop.catalog.pruning import PRUNED_AT_ONCE
 from clouddesktop.copying.helping import CopyHelper
 from clouddesktop.copying.orphans import CopyOrphans
+from clouddesktop.copying.turns import RangeTurns
 from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
@@ -112,7 +113,8 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
     worker_id = new_id(Prefix.WORKER) if database.is_shared else EXECUTOR_ID
     with ExitStack() as stack:
         ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
-        threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
+        # Each copy that begins has one at once, for as long as its source takes to be opened, too.
+        threads = ThreadPoolExecutor(ranges_at_once + settings.workers, thread_name_prefix="range")
         stack.callback(threads.shutdown, cancel_futures=True)
         threads.submit(_report_sandbox)
         spool = Spool(foundation.folder.spool, most_bytes=settings.spool_size)
@@ -136,6 +138,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             foundation,
             threads,
             ranges_at_once=ranges_at_once,
+            turns=RangeTurns(ranges_at_once),
             spool=spool,
             worker_id=worker_id if database.is_shared else None,
         )
@@ -185,6 +188,7 @@ def _make_copies(
     threads: Executor,
     *,
     ranges_at_once: int,
+    turns: RangeTurns,
     spool: Spool,
     worker_id: str | None,
 ) -> CopyWorkflow:
@@ -195,6 +199,7 @@ def _make_copies(
         manifests=foundation.manifests,
         threads=threads,
         ranges_at_once=ranges_at_once,
+        turns=turns,
         sandbox=SandboxPolicy(foundation.settings.sandbox),
         spool=spool,
         failpoint=foundation.failpoint,

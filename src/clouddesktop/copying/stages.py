@@ -22,6 +22,7 @@ from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.sharing import SharedRanges
+from clouddesktop.copying.turns import RangeTurns
 from clouddesktop.copying.verifying import verify_checksum
 from clouddesktop.disk.reader import Disk
 from clouddesktop.errors import (
@@ -71,6 +72,7 @@ class CopyStages:
         manifests: ManifestStore,
         threads: Executor,
         memory: RangeMemory,
+        turns: RangeTurns,
         failpoint: Callable[[str], None],
         worker_id: str | None,
     ) -> None:
@@ -84,6 +86,7 @@ class CopyStages:
         self._manifests = manifests.waiting(session.check_alive)
         self._chunks_to_roll_back = chunks.waiting(session.check_running)
         self._threads = threads
+        self._turns = turns
         self._failpoint = failpoint
         self._ranges = RangeStore(
             run=run,
@@ -126,7 +129,8 @@ class CopyStages:
     async def store_range(self, numbers: list[int]) -> Answer:
         """Store the range given as [index, first chunk, count of chunks]."""
         copy_range = _to_range(numbers)
-        return await self._guarded("range", lambda: self._store_range(copy_range))
+        async with self._turns.taken(self._run):
+            return await self._guarded("range", lambda: self._store_range(copy_range))
 
     async def seal(self) -> Answer:
         """Put the manifest together, once the source is seen to have stayed as it was."""
