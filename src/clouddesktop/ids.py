@@ -14,7 +14,8 @@ Digest = NewType("Digest", bytes)
 """The 32 bytes of a BLAKE3-256."""
 
 PackId = NewType("PackId", str)
-"""Names one pack of the store: `<operation id>/<range>-<epoch>`, or `<run id>/<epoch>-<number>`."""
+"""Names one pack of the store: `<operation id>/<range>-<epoch>-<attempt>`, to which a worker that
+helps adds its id, or `<run id>/<epoch>-<number>`."""
 
 DIGEST_SIZE = 32
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"

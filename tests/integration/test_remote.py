@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from parts.disks import MIB, convert, random_bytes, write_raw
 from parts.inspection import Inspection
 from parts.official import OfficialClient
 from parts.server import ServerProcess
+from parts.waiting import wait_for
 from parts.web import Handler, WebServer, cut_body, once, serving, status
 
 SIZE = 40 * MIB
+SLOW_SIZE = 200 * MIB
+RANGES_AT_ONCE = 3
 
 
 @pytest.fixture
@@ -132,3 +136,37 @@ def test_a_copy_that_cannot_go_on_leaves_nothing(
         assert inspection.count(table) == 0
     assert list(inspection.chunks.iter_packs()) == []
     inspection.close()
+
+
+def test_a_slow_source_does_not_hold_up_other_copies(
+    make_server: Callable[..., ServerProcess], web: WebServer, raw: Path
+) -> None:
+    """However many of its ranges are at work, another copy gets a place at once."""
+    slow = web.folder / "slow.raw"
+    slow.write_bytes(random_bytes(SLOW_SIZE, seed=2))
+    (web.folder / "quick.raw").write_bytes(raw.read_bytes())
+    go_on = threading.Event()
+    stalled: list[int] = []
+
+    def stall(handler: Handler, _number: int) -> bool:
+        start = int(handler.headers.get("Range", "bytes=0-")[len("bytes=") :].partition("-")[0])
+        if 8 * MIB < start < SLOW_SIZE - 8 * MIB:  # not where a plan looks
+            stalled.append(start)
+            go_on.wait(60)
+        return False
+
+    web.faults["/slow.raw"] = stall
+    options = ("--source", f"web={web.url}", "--source-ca", str(web.ca), "--source-stall", "90")
+    server = make_server(options=options)
+    server.start()
+    client = OfficialClient(server.profile)
+    held_up = client.copy("slow", "slow")
+    try:
+        wait_for(lambda: len(stalled) >= RANGES_AT_ONCE - 1, "its ranges are at work")
+        quick = client.wait(client.copy("quick", "quick").id, timeout_seconds=30)
+        assert quick.HasField("response"), quick
+        assert not client.get_operation(held_up.id).done
+    finally:
+        go_on.set()
+    assert client.wait(held_up.id).HasField("response")
+    assert server.stop() == 0

@@ -149,9 +149,9 @@ class Postgres:
         return True
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The running server."""
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server of its own, in a folder that is gone afterwards."""
     found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
     assert found, "PostgreSQL is not installed: run `scripts/setup` (postgresql)."
     # Not pytest's folder, which only its owner may enter; and a socket's path is short.
@@ -161,3 +161,10 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The running server."""
+    with running_postgres() as server:
+        yield server

@@ -37,12 +37,14 @@ from clouddesktop.model.access import Resource
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import Image, ImageChanges
 from clouddesktop.model.listing import Position
+from clouddesktop.model.operation import Priority
 from clouddesktop.model.roles import Permission
 
 VERIFIED_AT_KEY = "x-image-verified-at"
 """Trailing metadata of Get: when a scrub last found all of the image right, RFC 3339."""
 
 CHECKSUM_KEY = "x-clouddesktop-checksum"
+PRIORITY_KEY = "x-clouddesktop-priority"
 
 _UPDATABLE = ("name", "description", "labels")
 
@@ -78,6 +80,7 @@ class DesktopImageServicer:
                 labels=dict(request.labels),
                 description=request.description,
                 checksum=_checksum_of(call),
+                priority=_priority_of(call),
             ),
             caller=call.caller,
             idempotency=idempotency_of(request, call, call.find_metadata(CHECKSUM_KEY) or ""),
@@ -163,3 +166,14 @@ def _checksum_of(call: Call) -> Checksum | None:
     except ValueError as error:
         violation = FieldViolation(field=CHECKSUM_KEY, description=str(error))
         raise InvalidArgumentError.of_fields([violation]) from error
+
+
+def _priority_of(call: Call) -> Priority:
+    """Read the metadata `x-clouddesktop-priority`, an addition of ours to the public API."""
+    text = call.find_metadata(PRIORITY_KEY) or "normal"
+    try:
+        return Priority[text.upper()]
+    except KeyError:
+        known = ", ".join(each.name.lower() for each in Priority)
+        violation = FieldViolation(field=PRIORITY_KEY, description=f"{text!r} is none of {known}.")
+        raise InvalidArgumentError.of_fields([violation]) from None

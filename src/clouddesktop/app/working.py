@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,9 @@ import structlog
 
 from clouddesktop.app.foundation import Foundation, check_own_store
 from clouddesktop.catalog.pruning import PRUNED_AT_ONCE
+from clouddesktop.copying.helping import CopyHelper
 from clouddesktop.copying.orphans import CopyOrphans
+from clouddesktop.copying.turns import RangeTurns
 from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.disk.errors import MissingProgramError
 from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
@@ -65,6 +68,7 @@ class Worker:
     _keeper: Keeper
     _spool: Spool
     _membership: Membership | None
+    _helper: CopyHelper | None
     _duty: Duty
     _orphans: CopyOrphans
     _idle_collections: IdleCollections
@@ -83,12 +87,19 @@ class Worker:
     def hold(self) -> None:
         """Begin nothing new. What is being unpacked would be unpacked again anyway: it ends."""
         self._engine.hold()
+        if self._helper is not None:
+            self._helper.hold()
         self._keeper.close(timeout_seconds=0)
         self._spool.close()
 
     def drain(self, *, timeout_seconds: float) -> bool:
         """Hold, and wait for what is at work; False when some still is at the end."""
-        return self._engine.drain(timeout_seconds=timeout_seconds)
+        ends_at = time.monotonic() + timeout_seconds
+        drained = self._engine.drain(timeout_seconds=timeout_seconds)
+        if self._helper is not None:
+            left = max(ends_at - time.monotonic(), 0)
+            drained = self._helper.close(timeout_seconds=left) and drained
+        return drained
 
 
 @contextmanager
@@ -102,7 +113,8 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
     worker_id = new_id(Prefix.WORKER) if database.is_shared else EXECUTOR_ID
     with ExitStack() as stack:
         ranges_at_once = min((os.cpu_count() or 1) + 1, _MOST_RANGES)
-        threads = ThreadPoolExecutor(ranges_at_once, thread_name_prefix="range")
+        # Each copy that begins has one at once, for as long as its source takes to be opened, too.
+        threads = ThreadPoolExecutor(ranges_at_once + settings.workers, thread_name_prefix="range")
         stack.callback(threads.shutdown, cancel_futures=True)
         threads.submit(_report_sandbox)
         spool = Spool(foundation.folder.spool, most_bytes=settings.spool_size)
@@ -122,10 +134,28 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             stack.callback(membership.leave)
         engine = WorkflowEngine(queue=foundation.queue, executor_id=worker_id)
         stack.callback(engine.stop)
-        workflow = _make_copies(foundation, threads, ranges_at_once=ranges_at_once, spool=spool)
+        workflow = _make_copies(
+            foundation,
+            threads,
+            ranges_at_once=ranges_at_once,
+            turns=RangeTurns(ranges_at_once),
+            spool=spool,
+            worker_id=worker_id if database.is_shared else None,
+        )
         engine.register(COPY_IMAGE, workflow.run)
         foundation.queue.set_bounds(per_worker=settings.workers, per_folder=settings.folder_copies)
         engine.launch()
+        helper = None
+        if database.is_shared:
+            helper = _make_helper(
+                foundation,
+                threads,
+                ranges_at_once=ranges_at_once,
+                worker_id=worker_id,
+                is_idle=lambda: engine.is_idle,
+            )
+            helper.launch()
+            stack.callback(helper.close, timeout_seconds=0)
         orphans = CopyOrphans(database=database, queue=foundation.queue)
         if duty.is_mine:
             orphans.look()
@@ -139,6 +169,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             _keeper=keeper,
             _spool=spool,
             _membership=membership,
+            _helper=helper,
             _duty=duty,
             _orphans=orphans,
             _idle_collections=IdleCollections(
@@ -153,7 +184,13 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
 
 
 def _make_copies(
-    foundation: Foundation, threads: Executor, *, ranges_at_once: int, spool: Spool
+    foundation: Foundation,
+    threads: Executor,
+    *,
+    ranges_at_once: int,
+    turns: RangeTurns,
+    spool: Spool,
+    worker_id: str | None,
 ) -> CopyWorkflow:
     return CopyWorkflow(
         database=foundation.database,
@@ -162,8 +199,31 @@ def _make_copies(
         manifests=foundation.manifests,
         threads=threads,
         ranges_at_once=ranges_at_once,
+        turns=turns,
         sandbox=SandboxPolicy(foundation.settings.sandbox),
         spool=spool,
+        failpoint=foundation.failpoint,
+        worker_id=worker_id,
+    )
+
+
+def _make_helper(
+    foundation: Foundation,
+    threads: Executor,
+    *,
+    ranges_at_once: int,
+    worker_id: str,
+    is_idle: Callable[[], bool],
+) -> CopyHelper:
+    return CopyHelper(
+        worker_id=worker_id,
+        database=foundation.database,
+        sources=foundation.sources,
+        chunks=foundation.chunks,
+        threads=threads,
+        ranges_at_once=ranges_at_once,
+        sandbox=SandboxPolicy(foundation.settings.sandbox),
+        is_idle=is_idle,
         failpoint=foundation.failpoint,
     )
 

@@ -118,6 +118,15 @@ def add_pack(
     return number
 
 
+def is_indexed(connection: sa.Connection, pack_id: PackId) -> bool:
+    """Tell whether the index has a pack."""
+    return bool(
+        connection.scalar(
+            sa.select(sa.exists(sa.select(packs.c.number).where(packs.c.id == pack_id)))
+        )
+    )
+
+
 def heal(connection: sa.Connection, number: int) -> int:
     """Take out of quarantine the chunks that a pack in the index has; gives how many.
 

@@ -25,6 +25,8 @@ from clouddesktop.catalog.tables import (
     operation_packs,
     operations,
     packs,
+    range_claims,
+    shared_copies,
 )
 from clouddesktop.catalog.targets import TARGETS, get_record
 from clouddesktop.errors import AbortedError, OperationCancelledError
@@ -185,16 +187,22 @@ def record_range(
     """Record a range whose new chunks are durable in `pack`; may be repeated.
 
     Returns:
-        Whether `pack` is needed. It is not when other copies have stored all of its chunks in the
-        meantime: then it is left out of the index, and its blob is for the caller to delete.
+        Whether `pack` is needed. It is not when others have stored all of its chunks, or the whole
+        range, in the meantime: then it is left out of the index, and its blob is for the caller to
+        delete.
 
     Raises:
         ChunkGoneError: a chunk that the range shares has been removed; nothing is recorded.
+        OperationCancelledError: the operation has an error; nothing is recorded.
         RunReplacedError: this run is over; nothing is recorded.
     """
     update_run(connection, run, attempts=0)  # first of all: a replaced run stops here
+    if _has_failed(connection, run):
+        # It is being rolled back, and may have been: what is recorded now would stay for ever.
+        raise OperationCancelledError(f"The operation {run.operation_id} has failed.")
     if is_range_recorded(connection, run, record.index):
-        return True  # by this same call, whose answer was lost
+        # By this same call, whose answer was lost, or by another worker that shares the copy.
+        return pack is not None and chunk_index.is_indexed(connection, pack.id)
     number = None if pack is None else _index_pack(connection, run, pack)
     if number is None:
         record = replace(
@@ -220,6 +228,11 @@ def record_range(
         bytes_stored=operations.c.bytes_stored + record.bytes_stored,
         bytes_deduplicated=operations.c.bytes_deduplicated + record.bytes_deduplicated,
         bytes_zero=operations.c.bytes_zero + record.bytes_zero,
+    )
+    connection.execute(
+        sa.delete(range_claims).where(
+            range_claims.c.operation_id == run.operation_id, range_claims.c.index == record.index
+        )
     )
     connection.execute(
         sa.insert(copy_ranges).values(
@@ -311,15 +324,34 @@ def update_run(connection: sa.Connection, run: CopyRun, **values: Any) -> None:
     """
     changed = connection.execute(
         sa.update(operations)
-        .where(
-            operations.c.id == run.operation_id,
-            operations.c.epoch == run.epoch,
-            operations.c.done.is_(False),
-        )
+        .where(*_is_current(run))
         .values(modified_at=datetime.now(tz=UTC), **values)
     )
     if changed.rowcount != 1:
-        raise RunReplacedError(f"Run {run.epoch} of operation {run.operation_id} is over.")
+        raise _replaced(run)
+
+
+def check_run(connection: sa.Connection, run: CopyRun) -> None:
+    """Find that a run may go on, in a transaction that writes.
+
+    Raises:
+        RunReplacedError: this run is over.
+    """
+    query = sa.select(operations.c.id).where(*_is_current(run))
+    if connection.scalar(query) is None:
+        raise _replaced(run)
+
+
+def _is_current(run: CopyRun) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        operations.c.id == run.operation_id,
+        operations.c.epoch == run.epoch,
+        operations.c.done.is_(False),
+    )
+
+
+def _replaced(run: CopyRun) -> RunReplacedError:
+    return RunReplacedError(f"Run {run.epoch} of operation {run.operation_id} is over.")
 
 
 def rely_on(
@@ -342,5 +374,5 @@ def _has_failed(connection: sa.Connection, run: CopyRun) -> bool:
 
 def forget_run(connection: sa.Connection, run: CopyRun) -> None:
     """Remove what a run keeps for itself until it is over."""
-    for table in (copy_ranges, operation_packs):
+    for table in (copy_ranges, operation_packs, shared_copies, range_claims):
         connection.execute(sa.delete(table).where(table.c.operation_id == run.operation_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from clouddesktop.model.operation import (
     Operation,
     OperationKind,
     Phase,
+    Priority,
     Progress,
 )
 
@@ -59,6 +60,7 @@ def add_operation(
     compute_image: ComputeImage | None = None,
     checksum: Checksum | None = None,
     workflow_id: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> None:
     """Insert an operation; of a copy from `compute_image`, `workflow_id` will do the work.
 
@@ -84,6 +86,7 @@ def add_operation(
         compute_image_folder_id=origin.folder_id,
         checksum=None if checksum is None else checksum.to_text(),
         workflow_id=workflow_id,
+        priority=int(priority),
         epoch=0,
         attempts=0,
         **operation.progress.to_record(),
@@ -197,9 +200,18 @@ def list_unfinished(connection: sa.Connection) -> list[tuple[str, str]]:
     return [(row.id, row.workflow_id) for row in rows]
 
 
-def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, new: str) -> bool:
-    """Note that another workflow runs the operation from now on; False if it has ended since."""
-    changed = connection.execute(
+class Place(NamedTuple):
+    """Where the workflow of an operation waits."""
+
+    folder_id: str
+    priority: Priority
+
+
+def replace_workflow(
+    connection: sa.Connection, operation_id: str, *, old: str, new: str
+) -> Place | None:
+    """Note that another workflow runs the operation from now on; None if it has ended since."""
+    row = connection.execute(
         sa.update(operations)
         .where(
             operations.c.id == operation_id,
@@ -207,8 +219,9 @@ def replace_workflow(connection: sa.Connection, operation_id: str, *, old: str, 
             operations.c.done.is_(False),
         )
         .values(workflow_id=new, modified_at=datetime.now(tz=UTC))
-    )
-    return changed.rowcount == 1
+        .returning(operations.c.folder_id, operations.c.priority)
+    ).one_or_none()
+    return None if row is None else Place(row.folder_id, Priority(row.priority))
 
 
 def to_operation(row: Any) -> Operation:

@@ -5,7 +5,8 @@ clouds <- folders <- images -> manifests -> (manifest_packs) -> packs <- chunks
                     operations -> copy_ranges, (operation_packs) +
 
 compute_images stand beside images. access_bindings name subjects and resources of several kinds,
-without foreign keys. workers and keeper_runs stand apart: they work on all of it.
+without foreign keys. shared_copies and range_claims are part of a running copy as copy_ranges are.
+workers and keeper_runs stand apart: they work on all of it.
 """
 
 from __future__ import annotations
@@ -202,6 +203,7 @@ operations = sa.Table(
     sa.Column("manifest", sa.LargeBinary(32)),  # what a copy has sealed; its own until it is done
     sa.Column("checksum", sa.Text),  # Checksum.to_text() of the file, which is to be verified
     sa.Column("workflow_id", sa.Text),  # the workflow that runs it; none if it needed none
+    sa.Column("priority", sa.SmallInteger, nullable=False, server_default="2"),  # Priority
     sa.Column("epoch", sa.Integer, nullable=False),  # raised by each run; fences the run before it
     sa.Column("attempts", sa.Integer, nullable=False),  # runs since a range was last recorded
     sa.Column("phase", sa.Text, nullable=False),  # Phase; the rest are the figures of Progress
@@ -290,6 +292,23 @@ copy_ranges = (
             "chunks", sa.LargeBinary, nullable=False
         ),  # (number u64, digest)* of non-zero chunks
     )
+)
+
+shared_copies = sa.Table(  # running copies whose ranges any worker may store
+    "shared_copies",
+    metadata,
+    _id("operation_id", sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),  # of the run that shares it
+    sa.Column("range_count", sa.Integer, nullable=False),
+    sa.Column("ranges", sa.LargeBinary, nullable=False),  # (first chunk u64, count u32)*
+)
+
+range_claims = sa.Table(  # who stores a range of a shared copy; void once that worker is gone
+    "range_claims",
+    metadata,
+    _id("operation_id", sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
 )
 
 operation_packs = sa.Table(  # packs that a running copy relies on

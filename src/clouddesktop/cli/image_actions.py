@@ -49,6 +49,7 @@ def copy(
     description: str,
     labels: Mapping[str, str],
     checksum: str,
+    priority: str,
     is_async: bool,
     timeout_seconds: float | None,
 ) -> None:
@@ -60,6 +61,7 @@ def copy(
                 description=description,
                 labels=labels,
                 checksum=checksum,
+                priority=priority,
             )
         except CallError as error:
             if error.code is Code.NOT_FOUND and compute_image_id in error.message:

@@ -45,6 +45,10 @@ def copy(
             help="What the source's file should have: sha256:…, sha512:… or md5:….",
         ),
     ] = "",
+    priority: Annotated[
+        str,
+        typer.Option(help="high, normal or low: which of the folder's waiting copies comes first."),
+    ] = "normal",
     is_async: AsyncOption = False,
     timeout: TimeoutOption = None,
 ) -> None:
@@ -58,6 +62,7 @@ def copy(
         description=description,
         labels=parse_labels(labels or []),
         checksum=checksum,
+        priority=priority,
         is_async=is_async,
         timeout_seconds=timeout,
     )

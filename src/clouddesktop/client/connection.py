@@ -127,12 +127,14 @@ class Connection:
         description: str = "",
         labels: Mapping[str, str] | None = None,
         checksum: str = "",
+        priority: str = "",
         idempotency_key: str = "",
     ) -> Operation:
         """Start copying a compute image; the operation may come back done.
 
         `checksum` (`sha256:<hex>`, or of sha512 or md5) is what the source's file should have: the
-        copy fails if it does not.
+        copy fails if it does not. `priority` (`high`, `normal`, `low`) counts among the copies that
+        wait in the folder.
         Calling again with the same `idempotency_key` (a UUID; drawn when empty) gives the first
         call's operation.
         """
@@ -147,6 +149,8 @@ class Connection:
         metadata = (("idempotency-key", idempotency_key or str(uuid.uuid4())),)
         if checksum:
             metadata += (("x-clouddesktop-checksum", checksum),)
+        if priority:
+            metadata += (("x-clouddesktop-priority", priority),)
         with translated_errors(self.profile.endpoint):
             return await self.images.Copy(request, metadata=metadata, timeout=_CALL_SECONDS)
 

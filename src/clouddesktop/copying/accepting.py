@@ -24,6 +24,7 @@ from clouddesktop.model.operation import (
     Operation,
     OperationKind,
     Phase,
+    Priority,
     Progress,
 )
 from clouddesktop.workflow.queue import WorkflowQueue
@@ -58,6 +59,7 @@ class Making(Generic[Made]):
     subject_id: str
     idempotency: IdempotencyKey | None
     add: Callable[[sa.Connection, Made], None]
+    priority: Priority = Priority.NORMAL
 
 
 def accept(connection: sa.Connection, making: Making[Made], queue: WorkflowQueue) -> Operation:
@@ -98,6 +100,7 @@ def accept(connection: sa.Connection, making: Making[Made], queue: WorkflowQueue
             operation.id,
             workflow_id=workflow_id,
             partition=image.folder_id,
+            priority=making.priority,
         )
     add_operation(
         connection,
@@ -105,6 +108,7 @@ def accept(connection: sa.Connection, making: Making[Made], queue: WorkflowQueue
         compute_image=making.origin.compute_image,
         checksum=making.origin.checksum,
         workflow_id=workflow_id,
+        priority=making.priority,
     )
     remember_request(connection, operation, idempotency=making.idempotency)
     return operation

@@ -42,7 +42,13 @@ class CopyOrphans:
     def _resume(self, connection: sa.Connection, operation_id: str, workflow_id: str) -> None:
         stem, _, number = workflow_id.rpartition("-")
         new = f"{stem}-{int(number) + 1}"
-        if replace_workflow(connection, operation_id, old=workflow_id, new=new):
+        place = replace_workflow(connection, operation_id, old=workflow_id, new=new)
+        if place is not None:
             self._queue.enqueue(
-                connection, COPY_IMAGE, operation_id, workflow_id=new, partition=operation_id
+                connection,
+                COPY_IMAGE,
+                operation_id,
+                workflow_id=new,
+                partition=place.folder_id,
+                priority=place.priority,
             )

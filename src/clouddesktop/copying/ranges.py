@@ -15,11 +15,14 @@ from clouddesktop.catalog.copies import (
     CopyRun,
     RangeRecord,
     StoredPack,
+    get_fingerprint,
     is_range_recorded,
     record_range,
 )
 from clouddesktop.catalog.patience import PatientDatabase
+from clouddesktop.copying.session import CopySession
 from clouddesktop.disk.reader import Disk
+from clouddesktop.errors import CloudDesktopError, OperationCancelledError
 from clouddesktop.ids import Digest, PackId
 from clouddesktop.model.manifest import CHUNK_SIZE, CopyRange, chunk_length
 from clouddesktop.store.chunks import ChunkStore
@@ -86,24 +89,47 @@ class RangeStore:
         memory: RangeMemory,
         check_wanted: Callable[[], None],
         failpoint: Callable[[str], None],
+        helper: str = "",
     ) -> None:
-        """Store by way of `memory`; `check_wanted` is called between batches and may raise."""
+        """Store by way of `memory`; `check_wanted` is called between batches and may raise.
+
+        `helper` is the id of a worker that helps with another worker's run.
+        """
         self._run = run
         self._database = database
         self._chunks = chunks
         self._memory = memory
         self._check_wanted = check_wanted
         self._failpoint = failpoint
+        self._helper = helper
 
     def is_recorded(self, copy_range: CopyRange) -> bool:
         """Tell whether an earlier run has recorded the range, so that it need not be read."""
         return self._database.read(is_range_recorded, self._run, copy_range.index)
 
-    def store(self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None]) -> None:
-        """Bring one range into the store and record it; both are durable afterwards.
+    def copy(self, session: CopySession, copy_range: CopyRange) -> None:
+        """Bring one range of the open source into the store and record it, both durably.
 
-        `check` raises when what was read may not be recorded; it is called just before.
+        Raises:
+            SourceChangedError: the file is not what the plan was made for.
+            OperationCancelledError: the operation has an error.
+            RunReplacedError: the run is over.
+            CloudDesktopError: the file cannot be read, or the store not be written.
         """
+        fingerprint, _ = self._database.read(get_fingerprint, self._run)
+        with session.reading() as (file, disk):
+            file.check_unchanged(fingerprint)
+            try:
+                self._store_often(disk, copy_range, check=lambda: file.check_unchanged(fingerprint))
+            except OperationCancelledError:
+                raise
+            except CloudDesktopError:
+                # A file that changes under its reader looks damaged: the change is the news.
+                file.check_unchanged(fingerprint)
+                raise
+
+    def _store_often(self, disk: Disk, copy_range: CopyRange, *, check: Callable[[], None]) -> None:
+        """Store a range; `check` raises, just before, when what was read may not be recorded."""
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._memory.taken() as (batch, buffer):
@@ -179,6 +205,8 @@ class RangeStore:
             return None
         # Named after the run, so that what a crash leaves behind is found and removed by its copy.
         name = f"{copy_range.index:06d}-{self._run.epoch}-{attempt}"
+        if self._helper:
+            name = f"{name}-{self._helper}"
         pack_id = PackId(f"{self._run.operation_id}/{name}")
         entries, data = pack.finish()
         size = len(memoryview(data))

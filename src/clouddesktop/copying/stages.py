@@ -21,13 +21,14 @@ from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
+from clouddesktop.copying.sharing import SharedRanges
+from clouddesktop.copying.turns import RangeTurns
 from clouddesktop.copying.verifying import verify_checksum
 from clouddesktop.disk.reader import Disk
 from clouddesktop.errors import (
     CloudDesktopError,
     FailedPreconditionError,
     Failure,
-    OperationCancelledError,
 )
 from clouddesktop.ids import to_digest
 from clouddesktop.model.manifest import (
@@ -71,8 +72,11 @@ class CopyStages:
         manifests: ManifestStore,
         threads: Executor,
         memory: RangeMemory,
+        turns: RangeTurns,
         failpoint: Callable[[str], None],
+        worker_id: str | None,
     ) -> None:
+        """Other workers may help if `worker_id`, this one's, is given."""
         self._run = run
         self._session = session
         self._cancellation = cancellation
@@ -82,6 +86,7 @@ class CopyStages:
         self._manifests = manifests.waiting(session.check_alive)
         self._chunks_to_roll_back = chunks.waiting(session.check_running)
         self._threads = threads
+        self._turns = turns
         self._failpoint = failpoint
         self._ranges = RangeStore(
             run=run,
@@ -91,7 +96,31 @@ class CopyStages:
             check_wanted=cancellation.check,
             failpoint=failpoint,
         )
+        self._shared = None
+        if worker_id is not None:
+            self._shared = SharedRanges(database=self._database, run=run, worker_id=worker_id)
         self._failed = run.failed
+
+    async def share(self, ranges: list[list[int]]) -> None:
+        """Let other workers help with the ranges of the plan. No step: each run does it anew.
+
+        Raises:
+            RunReplacedError: the run is over.
+        """
+        if self._shared is not None:
+            share, planned = self._shared.share, [_to_range(each) for each in ranges]
+            await self._in_thread(lambda: share(planned))
+
+    async def is_ready(self, numbers: list[int]) -> bool:
+        """Tell whether to go on with a range, rather than to wait for a worker that helps.
+
+        Raises:
+            RunReplacedError: the run is over.
+        """
+        if self._shared is None or self._failed:
+            return True
+        is_ready = self._shared.is_ready
+        return await self._in_thread(lambda: is_ready(numbers[0]))
 
     async def plan(self) -> Answer:
         """Open the source, find it safe, and cut its data into ranges."""
@@ -99,9 +128,9 @@ class CopyStages:
 
     async def store_range(self, numbers: list[int]) -> Answer:
         """Store the range given as [index, first chunk, count of chunks]."""
-        index, first_chunk, chunk_count = numbers
-        copy_range = CopyRange(index=index, first_chunk=first_chunk, chunk_count=chunk_count)
-        return await self._guarded("range", lambda: self._store_range(copy_range))
+        copy_range = _to_range(numbers)
+        async with self._turns.taken(self._run):
+            return await self._guarded("range", lambda: self._store_range(copy_range))
 
     async def seal(self) -> Answer:
         """Put the manifest together, once the source is seen to have stayed as it was."""
@@ -139,19 +168,7 @@ class CopyStages:
 
     def _store_range(self, copy_range: CopyRange) -> Answer:
         if not self._ranges.is_recorded(copy_range):
-            fingerprint, _ = self._database.read(copies.get_fingerprint, self._run)
-            with self._session.reading() as (file, disk):
-                file.check_unchanged(fingerprint)
-                try:
-                    self._ranges.store(
-                        disk, copy_range, check=lambda: file.check_unchanged(fingerprint)
-                    )
-                except OperationCancelledError:
-                    raise
-                except CloudDesktopError:
-                    # A file that changes under its reader looks damaged: the change is the news.
-                    file.check_unchanged(fingerprint)
-                    raise
+            self._ranges.copy(self._session, copy_range)
         return {"index": copy_range.index}
 
     def _seal(self) -> Answer:
@@ -260,6 +277,11 @@ class CopyStages:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _to_range(numbers: list[int]) -> CopyRange:
+    index, first_chunk, chunk_count = numbers
+    return CopyRange(index=index, first_chunk=first_chunk, chunk_count=chunk_count)
 
 
 def _size_of(copy_range: CopyRange, *, disk_size: int) -> int:

@@ -32,6 +32,7 @@ from clouddesktop.model.operation import (
     IdempotencyKey,
     Operation,
     OperationKind,
+    Priority,
 )
 from clouddesktop.model.quota import QuotaId
 from clouddesktop.model.roles import Permission
@@ -46,6 +47,7 @@ class CopyRequest:
     """What to copy (`compute_image_id`), and the folder, name and text of the image to make.
 
     `checksum` is what the file's bytes should come to; without it, the source may know one.
+    `priority` counts among the copies that wait in the folder.
     """
 
     folder_id: str
@@ -54,6 +56,7 @@ class CopyRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     checksum: Checksum | None = None
+    priority: Priority = Priority.NORMAL
 
 
 class CopyStarter:
@@ -161,6 +164,7 @@ def _making_of(
         subject_id=caller.id,
         idempotency=idempotency,
         add=_add,
+        priority=request.priority,
     )
 
 

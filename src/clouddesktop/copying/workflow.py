@@ -18,6 +18,7 @@ from clouddesktop.copying.cancelling import Cancellation
 from clouddesktop.copying.ranges import RangeMemory
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.stages import Answer, CopyStages
+from clouddesktop.copying.turns import RangeTurns
 from clouddesktop.disk.sandbox import SandboxPolicy
 from clouddesktop.disk.spool import Spool
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -43,10 +44,14 @@ class CopyWorkflow:
         manifests: ManifestStore,
         threads: Executor,
         ranges_at_once: int,
+        turns: RangeTurns,
         sandbox: SandboxPolicy,
         spool: Spool,
         failpoint: Callable[[str], None],
+        worker_id: str | None,
     ) -> None:
+        """Other workers may help if `worker_id`, this one's, is given."""
+        self._worker_id = worker_id
         self._database = database
         self._sources = sources
         self._chunks = chunks
@@ -57,6 +62,7 @@ class CopyWorkflow:
         self._spool = spool
         self._failpoint = failpoint
         self._memory = RangeMemory()
+        self._turns = turns
 
     async def run(self, steps: Steps, operation_id: str) -> None:
         """Copy, or go on with a copy that was interrupted, to the operation's end."""
@@ -90,28 +96,33 @@ class CopyWorkflow:
             manifests=self._manifests,
             threads=self._threads,
             memory=self._memory,
+            turns=self._turns,
             failpoint=self._failpoint,
+            worker_id=self._worker_id,
         )
-        with self._memory.kept():
-            try:
-                succeeded = await self._copy(steps, stages)
-                if not succeeded:
-                    await steps.run("roll_back", stages.roll_back)
-                _log.info("copy ends", operation_id=operation_id, succeeded=succeeded)
-            finally:
-                # In a thread: a source that has stalled would hold up every other copy.
-                await asyncio.to_thread(session.close)
+        async with self._turns.joined(run):
+            with self._memory.kept():
+                try:
+                    succeeded = await self._copy(steps, stages)
+                    if not succeeded:
+                        await steps.run("roll_back", stages.roll_back)
+                    _log.info("copy ends", operation_id=operation_id, succeeded=succeeded)
+                finally:
+                    # In a thread: a source that has stalled would hold up every other copy.
+                    await asyncio.to_thread(session.close)
 
     async def _copy(self, steps: Steps, stages: CopyStages) -> bool:
         plan = await steps.run("plan", stages.plan)
         if not plan["ok"]:
             return False
+        await stages.share(plan["ranges"])
         stored = await steps.run_each(
             "range",
             stages.store_range,
             plan["ranges"],
             at_once=self._ranges_at_once,
             is_fatal=_is_failure,
+            is_ready=stages.is_ready,
         )
         if any(map(_is_failure, stored)):
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from clouddesktop.errors import Failure
@@ -36,6 +36,14 @@ class OperationKind(StrEnum):
     UPDATE_SERVICE_ACCOUNT_BINDINGS = "update_service_account_bindings"
     UPDATE_KEY = "update_key"
     DELETE_KEY = "delete_key"
+
+
+class Priority(IntEnum):
+    """Which of the copies that wait in one folder comes first; between folders it says nothing."""
+
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
 
 
 class Phase(StrEnum):

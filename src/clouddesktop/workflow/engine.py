@@ -27,6 +27,8 @@ Item = TypeVar("Item")
 _CONNECTIONS = 20
 """To the database, for steps' results and the queue: DBOS's own default."""
 
+_READY_PAUSE_SECONDS = 0.25
+
 
 class Steps:
     """What a workflow body may call. Arguments and results of steps are JSON values."""
@@ -53,8 +55,12 @@ class Steps:
         *,
         at_once: int,
         is_fatal: Callable[[T], bool],
+        is_ready: Callable[[Item], Awaitable[bool]] | None = None,
     ) -> list[T]:
         """Run one step for each item, `at_once` side by side, and give the results by item.
+
+        A step is begun once `is_ready` says so, which is asked again and again. It is no step:
+        after a crash it is asked of items whose steps are done, too.
 
         After a result that `is_fatal`, or an exception, no further step is begun; those begun are
         waited for. Then the list holds the results there are, in the order of their items.
@@ -71,12 +77,14 @@ class Steps:
             for index, (item, slot) in turns:
                 if stopped:
                     return
-                async with self._gate.inside():
-                    try:
+                try:
+                    while is_ready is not None and not await is_ready(item):
+                        await self._gate.pause(_READY_PAUSE_SECONDS)
+                    async with self._gate.inside():
                         results[index] = await slot.run_async({"name": name}, step, item)
-                    except BaseException:
-                        stopped = True
-                        raise
+                except BaseException:
+                    stopped = True
+                    raise
                 if is_fatal(results[index]):
                     stopped = True
 
@@ -161,6 +169,11 @@ class WorkflowEngine:
             self._queue.resume(workflow_id)
         self._seen_lost = lost
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no workflow runs here at the moment."""
+        return not self._running
+
     def hold(self) -> None:
         """Begin no further step; workflows stay where they are and go on at the next launch."""
         self._gate.close()
@@ -191,14 +204,19 @@ class _Gate:
             is_open = not self._closed
             self._running += is_open
         if not is_open:
-            # For ever: the workflow is parked until its process ends, and resumed by the next one.
-            await asyncio.Event().wait()
+            await _park()
         try:
             yield
         finally:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; for ever once the gate is closed."""
+        await asyncio.sleep(seconds)
+        if self._closed:
+            await _park()
 
     def close(self) -> None:
         with self._changed:
@@ -207,3 +225,8 @@ class _Gate:
     def wait_empty(self, *, timeout_seconds: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._running == 0, timeout_seconds)
+
+
+async def _park() -> None:
+    """Wait for ever: until the process ends. The workflow is resumed by the next one."""
+    await asyncio.Event().wait()

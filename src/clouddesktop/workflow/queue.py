@@ -82,10 +82,12 @@ class WorkflowQueue:
         *,
         workflow_id: str,
         partition: str,
+        priority: int = 2,
     ) -> None:
         """Enqueue a workflow in the caller's transaction: it exists if and only if that commits.
 
         `workflow_id` must never have been used; `partition` shares the workers fairly among owners.
+        In a partition, those of a lower `priority` (from 1 on) come first.
         """
         options: EnqueueOptions = {
             "workflow_name": name,
@@ -93,6 +95,7 @@ class WorkflowQueue:
             "workflow_id": workflow_id,
             "workflow_id_reuse_policy": "reject",
             "queue_partition_key": partition,
+            "priority": priority,
             "app_version": APPLICATION_VERSION,
             "serialization_type": WorkflowSerializationFormat.PORTABLE,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,137 +11,38 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from clouddesktop.catalog import copies, rolling_back, sealing, tables
+from clouddesktop.catalog import copies, rolling_back, tables
 from clouddesktop.catalog.chunks import find_known, find_places
 from clouddesktop.catalog.contents import find_known_content
 from clouddesktop.catalog.copies import (
     ChunkGoneError,
-    CopyRun,
-    RangeRecord,
     RunReplacedError,
-    StoredPack,
 )
 from clouddesktop.catalog.engine import Database
-from clouddesktop.catalog.folders import add_cloud, add_folder
-from clouddesktop.catalog.images import add_image, get_image
-from clouddesktop.catalog.operations import add_operation, get_operation
+from clouddesktop.catalog.images import get_image
+from clouddesktop.catalog.operations import get_operation
 from clouddesktop.errors import AlreadyExistsError, Code, Failure, NotFoundError
-from clouddesktop.ids import Digest, PackId
-from clouddesktop.model.folder import Cloud, Folder
-from clouddesktop.model.image import ComputeImage, Image, ImageStatus
-from clouddesktop.model.operation import Operation, OperationKind
-from clouddesktop.store.codec import Codec
-from clouddesktop.store.packs import PackEntry
-
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
-SOURCE = ComputeImage(id="golden", folder_id="f", source="images", location="golden.qcow2")
-MANIFEST = Digest(b"m" * 32)
-
-
-def digest(number: int) -> Digest:
-    return Digest(number.to_bytes(32, "big"))
-
-
-def pack(name: str, *numbers: int) -> StoredPack:
-    """A pack of chunks of 100 stored bytes each."""
-    entries = [
-        PackEntry(
-            digest=digest(number),
-            codec=Codec.ZSTD,
-            offset=100 * position,
-            stored_size=100,
-            plain_size=1000,
-        )
-        for position, number in enumerate(numbers)
-    ]
-    return StoredPack(PackId(name), 100 * len(numbers), entries)
-
-
-def range_of(index: int, *numbers: int) -> RangeRecord:
-    return RangeRecord(
-        index=index,
-        chunks=[(10 * index + place, digest(number)) for place, number in enumerate(numbers)],
-        bytes_new=1000,
-        bytes_stored=100,
-        bytes_deduplicated=10,
-        bytes_zero=1,
-    )
+from clouddesktop.model.image import Image, ImageStatus
+from parts.copies import (
+    MANIFEST,
+    SOURCE,
+    add_default_folder,
+    begin,
+    count,
+    digest,
+    pack,
+    plan,
+    publish,
+    range_of,
+)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database(f"sqlite:///{tmp_path / 'catalogue.db'}")
-    opened.migrate()
-
-    def prepare(connection: sa.Connection) -> None:
-        add_cloud(connection, Cloud(id="c", name="cloud", created_at=NOW))
-        add_folder(connection, Folder(id="f", cloud_id="c", name="default", created_at=NOW))
-
-    opened.write(prepare)
+    add_default_folder(opened)
     yield opened
     opened.close()
-
-
-def begin(database: Database, name: str) -> CopyRun:
-    """Accept a copy and begin its first run."""
-
-    def accept(connection: sa.Connection) -> None:
-        add_image(
-            connection,
-            Image(
-                id=f"image-{name}",
-                folder_id="f",
-                name=name,
-                status=ImageStatus.CREATING,
-                created_at=NOW,
-            ),
-        )
-        operation = Operation(
-            id=name,
-            kind=OperationKind.COPY_IMAGE,
-            description="Copy",
-            created_at=NOW,
-            created_by="admin",
-            modified_at=NOW,
-            done=False,
-            resource_id=f"image-{name}",
-            folder_id="f",
-        )
-        add_operation(connection, operation, compute_image=SOURCE, workflow_id=f"{name}-1")
-
-    database.write(accept)
-    run = database.write(copies.begin_run, name)
-    assert run is not None
-    return run
-
-
-def plan(database: Database, run: CopyRun, *, settled: bool = True) -> None:
-    database.write(
-        copies.record_plan,
-        run,
-        fingerprint="print",
-        settled=settled,
-        disk_size=5_000_000,
-        bytes_total=3000,
-    )
-
-
-def publish(database: Database, run: CopyRun) -> None:
-    database.write(
-        sealing.record_manifest,
-        run,
-        manifest=MANIFEST,
-        writer=run.operation_id,
-        disk_size=5_000_000,
-        storage_size=200,
-    )
-    database.write(copies.publish, run, manifest=MANIFEST)
-
-
-def count(database: Database, table: sa.Table) -> int:
-    return database.read(
-        lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    )
 
 
 def test_the_tables_are_what_the_migrations_make(database: Database) -> None:
