@@ -6,7 +6,7 @@ pruned. Its partition is its folder: workers take turns among the folders that h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from dbos import (
     DBOSPortableJSONSerializer,
     EnqueueOptions,
     WorkflowSerializationFormat,
+    WorkflowStatus,
 )
 
 APPLICATION = "clouddesktop"
@@ -24,6 +25,7 @@ APPLICATION_VERSION = "1"
 
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
+_PAGE = 500
 _LIVE = ["PENDING", "ENQUEUED", "DELAYED"]
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -106,11 +108,33 @@ class WorkflowQueue:
     def list_running(self) -> list[RunningWorkflow]:
         """List the workflows that workers have taken, whether or not those still live."""
         found = self._opened.list_workflows(status="PENDING", load_output=False, queue_name=_QUEUE)
-        return [
-            RunningWorkflow(each.workflow_id, each.executor_id or "", each.input["args"][0])
-            for each in found
-            if each.input is not None
-        ]
+        return list(_to_running(found))
+
+    def iter_live(self) -> Iterator[RunningWorkflow]:
+        """Go through the workflows that wait or run, as they are when their page is read."""
+        after = 0
+        while True:
+            found = self._opened.list_workflows(
+                status=_LIVE, load_output=False, queue_name=_QUEUE, limit=_PAGE, offset=after
+            )
+            yield from _to_running(found)
+            if len(found) < _PAGE:
+                return
+            after += len(found)
+
+    def has_tables(self) -> bool:
+        """Tell whether the database has the workflows' tables."""
+        try:
+            self._opened.list_workflows(limit=1, load_input=False, load_output=False)
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError) as error:
+            if "workflow_status" in str(error.orig):
+                return False
+            raise
+        return True
+
+    def cancel(self, workflow_id: str) -> None:
+        """End a workflow wherever it waits or runs; one that has ended stays as it is."""
+        self._opened.cancel_workflow(workflow_id)
 
     def resume(self, workflow_id: str) -> None:
         """Have a worker go on with a workflow, which is taken from the one that has it."""
@@ -140,3 +164,9 @@ class WorkflowQueue:
         if self._client is None:
             raise RuntimeError("Open the queue before its first use.")
         return self._client
+
+
+def _to_running(found: Iterable[WorkflowStatus]) -> Iterator[RunningWorkflow]:
+    for each in found:
+        if each.input is not None:
+            yield RunningWorkflow(each.workflow_id, each.executor_id or "", each.input["args"][0])

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
-from clouddesktop.catalog.engine import Database, DatabaseTooNewError
+from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import set_fact, settle_fact
+from clouddesktop.catalog.migrating import DatabaseTooNewError
 from clouddesktop.catalog.tables import installation
 from clouddesktop.errors import InvalidArgumentError
 from parts.postgres import Postgres
