@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+import structlog
 from typer.testing import CliRunner
 
 from clouddesktop.catalog import tables
@@ -21,6 +24,15 @@ from parts.waiting import wait_for
 
 LATER = "e3oafterthebackup000"
 """An operation that no database here knows."""
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_logging() -> Iterator[None]:
+    """The command sends the log to the standard error that it has, which is gone afterwards."""
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    structlog.reset_defaults()
 
 
 def examine(vault: Vault, *options: str) -> tuple[int, dict[str, Any]]:

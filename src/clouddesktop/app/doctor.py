@@ -24,6 +24,7 @@ from clouddesktop.catalog import reconciling
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import get_folder
 from clouddesktop.catalog.installation import DEFAULT_FOLDER, STORE_ID
+from clouddesktop.catalog.keeper_runs import list_active_runs
 from clouddesktop.catalog.migrating import Form
 from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, FailedPreconditionError
@@ -31,12 +32,14 @@ from clouddesktop.ids import Prefix, new_id
 from clouddesktop.keeping.examining import Examination
 from clouddesktop.keeping.findings import Finding, Findings, FindingState
 from clouddesktop.keeping.reconciling import Reconciliation
+from clouddesktop.model.keeping import RunKind
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.store.blobs import BlobStore, open_existing_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.encryption import KeyRing
 from clouddesktop.store.faults import BlobNotFoundError
 from clouddesktop.store.manifests import ManifestStore
+from clouddesktop.telemetry import configure_logging
 from clouddesktop.workflow.membership import Membership
 from clouddesktop.workflow.queue import WorkflowQueue
 
@@ -67,6 +70,7 @@ def examine(settings: Settings, *, is_mending: bool) -> Findings:
             be mended.
         CloudDesktopError: the database or the store went away meanwhile; what was mended stays so.
     """
+    configure_logging("error")  # standard output is for what was found
     return _Doctor(settings, is_mending=is_mending).run()
 
 
@@ -90,6 +94,7 @@ class _Doctor:
             check = stack.enter_context(self._alone(database, queue))
             sources = self._look_at_sources(database)
             self._look_at_work(database, queue, sources)
+            self._look_for_hold(database)
             blobs, keys = self._look_at_store(database), self._look_at_keys(database)
             if blobs is not None and keys is not None:
                 Reconciliation(
@@ -189,6 +194,18 @@ class _Doctor:
         for name, failed in sources.find_unreachable().items():
             self._note_error("source", name, failed, why="No image can be copied from it now.")
         return sources
+
+    def _look_for_hold(self, database: Database) -> None:
+        for run in database.read(list_active_runs):
+            if run.kind is RunKind.HOLD:
+                self._note(
+                    "hold",
+                    run.id,
+                    f"Collections and scrubs are held off until {run.progress.get('until')}.",
+                    why="A backup is made, or the database comes from one.",
+                    remedy=f"Once nothing is wrong, `clouddesktop store stop {run.id}` ends that.",
+                    state=FindingState.NOTE,
+                )
 
     def _look_at_work(
         self, database: Database, queue: WorkflowQueue, sources: SourceCatalogue | None

@@ -21,6 +21,7 @@ from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.disk.spool import Spool
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.keeping.gc import Collector
+from clouddesktop.keeping.holding import hold
 from clouddesktop.keeping.idle import IdleCollections
 from clouddesktop.keeping.originals import open_original
 from clouddesktop.keeping.retention import Retention
@@ -177,7 +178,11 @@ def _make_keeper(foundation: Foundation, spool: Spool, *, is_on_duty: Callable[[
     )
     return Keeper(
         database=foundation.database,
-        works={RunKind.GC: collector.run, RunKind.SCRUB: _make_scrubber(foundation, spool).run},
+        works={
+            RunKind.HOLD: hold,
+            RunKind.GC: collector.run,
+            RunKind.SCRUB: _make_scrubber(foundation, spool).run,
+        },
         is_on_duty=is_on_duty,
     )
 

@@ -112,7 +112,7 @@ class Reconciliation:
         missing: dict[int, ScrubPack] = {}
         after = 0
         while batch := self._database.read(
-            scrubbing.list_packs, after=after, until=1 << 62, limit=_AT_ONCE
+            scrubbing.list_packs, after=after, until=scrubbing.LAST_NUMBER, limit=_AT_ONCE
         ):
             self._parts.check()
             after = batch[-1].number
