@@ -14,6 +14,7 @@ import structlog
 
 from clouddesktop.app.foundation import Foundation, check_own_store
 from clouddesktop.catalog.pruning import PRUNED_AT_ONCE
+from clouddesktop.catalog.workers import list_versions
 from clouddesktop.copying.orphans import CopyOrphans
 from clouddesktop.copying.workflow import COPY_IMAGE, CopyWorkflow
 from clouddesktop.disk.errors import MissingProgramError
@@ -127,7 +128,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
         engine.register(COPY_IMAGE, workflow.run)
         foundation.queue.set_bounds(per_worker=settings.workers, per_folder=settings.folder_copies)
         engine.launch()
-        orphans = CopyOrphans(database=database, queue=foundation.queue)
+        orphans = _make_orphans(foundation)
         if duty.is_mine:
             orphans.look()
         keeper = _make_keeper(foundation, spool, is_on_duty=lambda: duty.is_mine)
@@ -151,6 +152,18 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
                 prune_workflows=partial(foundation.queue.prune, at_once=PRUNED_AT_ONCE),
             ),
         )
+
+
+def _make_orphans(foundation: Foundation) -> CopyOrphans:
+    database, queue = foundation.database, foundation.queue
+    if not database.is_shared:
+        return CopyOrphans(database=database, queue=queue, read_versions=lambda: [queue.version])
+    return CopyOrphans(
+        database=database,
+        queue=queue,
+        read_versions=lambda: database.read(list_versions),
+        grace_seconds=foundation.settings.worker_lease,
+    )
 
 
 def _make_copies(

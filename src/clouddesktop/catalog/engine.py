@@ -116,11 +116,14 @@ class Database:
             result: R = await asyncio.wrap_future(future)
             return result
 
-    def migrate(self, *, further: Callable[[], None] = lambda: None) -> None:
+    def migrate(self, *, further: Callable[[], None] = lambda: None) -> bool:
         """Bring the tables to this version's form; does nothing when they have it.
 
         `further` is called then, while no other process migrates. Tables of a later version that
         lets this one go on stay as they are, and `further` is not called.
+
+        Returns:
+            False in that last case.
 
         Raises:
             DatabaseTooNewError: the tables are of a later version; nothing was changed.
@@ -130,9 +133,11 @@ class Database:
             self._engine.connect() as connection,
             self._backend.migrating(connection),
         ):
-            if bring_up(connection, shown_url=self.shown_url):
+            is_ours = bring_up(connection, shown_url=self.shown_url)
+            if is_ours:
                 connection.commit()
                 further()
+            return is_ours
 
     def read_form(self) -> Form:
         """Tell how the tables stand to those of this version; changes nothing.

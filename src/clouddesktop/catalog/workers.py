@@ -18,11 +18,16 @@ _DUTY = "keeper"
 """The fact that names the worker which keeps the store."""
 
 
-def join(connection: sa.Connection, worker_id: str, *, host: str) -> None:
-    """Count a worker among the living; ids are never used twice."""
+def join(connection: sa.Connection, worker_id: str, *, host: str, workflows: str) -> None:
+    """Count a worker that runs this version of the workflows among the living.
+
+    Ids are never used twice.
+    """
     now = _read_clock(connection)
     connection.execute(
-        sa.insert(workers).values(id=worker_id, host=host, started_at=now, renewed_at=now)
+        sa.insert(workers).values(
+            id=worker_id, host=host, started_at=now, renewed_at=now, workflows=workflows
+        )
     )
 
 
@@ -53,6 +58,11 @@ def remove_silent(connection: sa.Connection, *, silent_for: timedelta) -> list[s
 def list_living(connection: sa.Connection) -> set[str]:
     """Name the workers that count as alive."""
     return set(connection.scalars(sa.select(workers.c.id)))
+
+
+def list_versions(connection: sa.Connection) -> set[str]:
+    """Name the versions of workflows that those run who count as alive."""
+    return set(connection.scalars(sa.select(workers.c.workflows).distinct()))
 
 
 def take_duty(connection: sa.Connection, worker_id: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from clouddesktop.workflow.queue import APPLICATION, APPLICATION_VERSION, WorkflowQueue
+from clouddesktop.workflow.queue import APPLICATION, WorkflowQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class WorkflowEngine:
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": queue.database_url,
-            "application_version": APPLICATION_VERSION,
+            "application_version": queue.version,
             "executor_id": executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "max_executor_threads": 64,

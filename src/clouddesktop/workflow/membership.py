@@ -58,7 +58,9 @@ class Membership:
 
     def join(self) -> None:
         """Count as alive from now on."""
-        self._database.write(workers.join, self._worker_id, host=self._host)
+        self._database.write(
+            workers.join, self._worker_id, host=self._host, workflows=self._queue.version
+        )
         self._last_sign = time.monotonic()
         self._thread.start()
 

@@ -21,7 +21,8 @@ from dbos import (
 
 APPLICATION = "clouddesktop"
 APPLICATION_VERSION = "1"
-"""Raise only when the order of steps changes: workflows in flight stay with their version."""
+"""Raise only when the order of steps changes. Workflows in flight stay with workers of their
+version; when none of those is left, they are begun anew by others (copying/orphans.py)."""
 
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
@@ -44,6 +45,7 @@ class WorkflowQueue:
     def __init__(self, *, database_url: str) -> None:
         """Use DBOS's tables in the database at `database_url`, beside the catalogue's."""
         self.database_url = database_url
+        self.version = APPLICATION_VERSION
         self._client: DBOSClient | None = None
 
     def open(self) -> None:
@@ -89,7 +91,7 @@ class WorkflowQueue:
             "workflow_id": workflow_id,
             "workflow_id_reuse_policy": "reject",
             "queue_partition_key": partition,
-            "app_version": APPLICATION_VERSION,
+            "app_version": self.version,
             "serialization_type": WorkflowSerializationFormat.PORTABLE,
         }
         self._opened.enqueue_in_transaction(connection, options, argument)
@@ -98,12 +100,12 @@ class WorkflowQueue:
         """Tell whether a workflow is waiting or running, or will be recovered."""
         return bool(self.find_live([workflow_id]))
 
-    def find_live(self, workflow_ids: Sequence[str]) -> set[str]:
-        """Name those of some workflows, a few hundred, that are waiting or running."""
+    def find_live(self, workflow_ids: Sequence[str]) -> dict[str, str]:
+        """Map those of some workflows, a few hundred, that wait or run to their versions."""
         found = self._opened.list_workflows(
             workflow_ids=list(workflow_ids), status=_LIVE, load_input=False, load_output=False
         )
-        return {each.workflow_id for each in found}
+        return {each.workflow_id: each.app_version or "" for each in found}
 
     def list_running(self) -> list[RunningWorkflow]:
         """List the workflows that workers have taken, whether or not those still live."""

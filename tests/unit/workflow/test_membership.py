@@ -48,7 +48,7 @@ class Workers:
 
     def add(self, worker_id: str, *, silent_for: timedelta = timedelta(0)) -> None:
         """Add a worker that gave its last sign so long ago."""
-        self.database.write(workers.join, worker_id, host="elsewhere")
+        self.database.write(workers.join, worker_id, host="elsewhere", workflows="1")
         if silent_for:
             self.database.write(
                 lambda each: each.execute(
