@@ -128,7 +128,7 @@ def test_the_paths_say_what_is_wrong(server: ServerProcess) -> None:
         for body, words in (
             (b"", "no JSON"),
             (b"[]", "no JSON object"),
-            (b"{}", "kind: Value must be one of gc, scrub"),
+            (b"{}", "kind: Value must be one of hold, gc, scrub"),
             (b'{"kind": "gc", "dry_run": 1, "x": 2}', "dry_run: Value must be a bool"),
             (b'{"kind": "gc", "dry_run": 1, "x": 2}', "x: A run of the kind gc has no such"),
             (b" " * 70_000, "longer than"),

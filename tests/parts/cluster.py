@@ -28,6 +28,7 @@ from parts.server import ServerProcess
 
 STOP_SECONDS = 30
 LEASE_SECONDS = 2
+PROGRAM = (sys.executable, "-m", "clouddesktop")
 
 
 @dataclass
@@ -38,6 +39,7 @@ class WorkerProcess:
     variables: dict[str, str]
     process: subprocess.Popen[str] | None = None
     id: str = ""
+    program: tuple[str, ...] = PROGRAM
 
     @property
     def log(self) -> Path:
@@ -45,7 +47,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it and wait for its ready line."""
-        command = [sys.executable, "-m", "clouddesktop", "worker", "--data-dir", str(self.data_dir)]
+        command = [*self.program, "worker", "--data-dir", str(self.data_dir)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -100,12 +102,13 @@ class Cluster:
     def sources_dir(self) -> Path:
         return self.folder / "images"
 
-    def make_server(self, *, workers: int = 0) -> ServerProcess:
+    def make_server(self, *, workers: int = 0, program: tuple[str, ...] = PROGRAM) -> ServerProcess:
         """Make a server that accepts copies, and leaves them to others but for `workers`."""
         number = next(self._numbers)
         server = ServerProcess(
             data_dir=self.folder / f"server{number}",
             sources={"images": self.sources_dir},
+            command=(*program, "serve"),
             options=(
                 *("--database", self.database_url, "--store", self.store_url),
                 *("--workers", str(workers)),
@@ -115,10 +118,11 @@ class Cluster:
         self.servers.append(server)
         return server
 
-    def make_worker(self, **variables: str) -> WorkerProcess:
+    def make_worker(self, *, program: tuple[str, ...] = PROGRAM, **variables: str) -> WorkerProcess:
         """Make a worker that runs two copies at a time."""
         worker = WorkerProcess(
             data_dir=self.folder / f"worker{next(self._numbers)}",
+            program=program,
             variables={
                 "CLOUDDESKTOP_DATABASE": self.database_url,
                 "CLOUDDESKTOP_STORE": self.store_url,

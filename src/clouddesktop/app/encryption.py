@@ -16,8 +16,17 @@ def open_keys(path: Path | None, database: Database) -> KeyRing:
         EncryptionKeysInvalidError: the file cannot be used.
         EncryptionKeyMissingError, EncryptionKeyWrongError: the store needs a key that is not there.
     """
-    ring = KeyRing() if path is None else read_key_file(path)
-    ring = ring.completed(database.read(list_keys))
+    ring = read_keys(path, database)
     if ring.active is not None:
         database.write(remember_key, ring.active.id, ring.active.check)
     return ring
+
+
+def read_keys(path: Path | None, database: Database) -> KeyRing:
+    """Read the keys, and see that none is missing.
+
+    Raises:
+        CloudDesktopError: as `open_keys` says.
+    """
+    ring = KeyRing() if path is None else read_key_file(path)
+    return ring.completed(database.read(list_keys))

@@ -95,13 +95,16 @@ def open_database(settings: Settings, folder: DataFolder) -> Database:
     return Database(settings.database or f"sqlite:///{folder.database.resolve()}")
 
 
-def migrate(database: Database) -> None:
+def migrate(database: Database) -> bool:
     """Bring the catalogue's and the workflows' tables to this version's form, once for all.
+
+    Returns:
+        False if they are of a later version, which lets this one go on.
 
     Raises:
         DatabaseTooNewError: they are of a later version; nothing was changed.
     """
-    database.migrate(further=partial(migrate_workflows, database.url))
+    return database.migrate(further=partial(migrate_workflows, database.url))
 
 
 def open_own_store(url: str, database: Database) -> BlobStore:

@@ -18,10 +18,15 @@ def run_migration(settings: Settings) -> str:
     database = open_database(settings, folder)
     try:
         if database.is_shared:
-            migrate(database)
+            is_ours = migrate(database)
         else:
             with folder.held():
-                migrate(database)
+                is_ours = migrate(database)
     finally:
         database.close()
+    if not is_ours:
+        return (
+            f"The tables of {database.shown_url} have a later version's form, on which this one"
+            " may work, too."
+        )
     return f"The tables of {database.shown_url} have this version's form."

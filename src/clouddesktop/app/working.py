@@ -15,6 +15,7 @@ import structlog
 
 from clouddesktop.app.foundation import Foundation, check_own_store
 from clouddesktop.catalog.pruning import PRUNED_AT_ONCE
+from clouddesktop.catalog.workers import list_versions
 from clouddesktop.copying.helping import CopyHelper
 from clouddesktop.copying.orphans import CopyOrphans
 from clouddesktop.copying.turns import RangeTurns
@@ -24,6 +25,7 @@ from clouddesktop.disk.sandbox import SandboxPolicy, explain_missing_sandbox
 from clouddesktop.disk.spool import Spool
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.keeping.gc import Collector
+from clouddesktop.keeping.holding import hold
 from clouddesktop.keeping.idle import IdleCollections
 from clouddesktop.keeping.originals import open_original
 from clouddesktop.keeping.retention import Retention
@@ -156,7 +158,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             )
             helper.launch()
             stack.callback(helper.close, timeout_seconds=0)
-        orphans = CopyOrphans(database=database, queue=foundation.queue)
+        orphans = _make_orphans(foundation)
         if duty.is_mine:
             orphans.look()
         keeper = _make_keeper(foundation, spool, is_on_duty=lambda: duty.is_mine)
@@ -181,6 +183,18 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
                 prune_workflows=partial(foundation.queue.prune, at_once=PRUNED_AT_ONCE),
             ),
         )
+
+
+def _make_orphans(foundation: Foundation) -> CopyOrphans:
+    database, queue = foundation.database, foundation.queue
+    if not database.is_shared:
+        return CopyOrphans(database=database, queue=queue, read_versions=lambda: [queue.version])
+    return CopyOrphans(
+        database=database,
+        queue=queue,
+        read_versions=lambda: database.read(list_versions),
+        grace_seconds=foundation.settings.worker_lease,
+    )
 
 
 def _make_copies(
@@ -237,7 +251,11 @@ def _make_keeper(foundation: Foundation, spool: Spool, *, is_on_duty: Callable[[
     )
     return Keeper(
         database=foundation.database,
-        works={RunKind.GC: collector.run, RunKind.SCRUB: _make_scrubber(foundation, spool).run},
+        works={
+            RunKind.HOLD: hold,
+            RunKind.GC: collector.run,
+            RunKind.SCRUB: _make_scrubber(foundation, spool).run,
+        },
         is_on_duty=is_on_duty,
     )
 

@@ -6,27 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 
 from clouddesktop.catalog.backend import Backend, DatabaseUnavailableError
 from clouddesktop.catalog.group_commit import GroupWriter
+from clouddesktop.catalog.migrating import Form, bring_up, read_form
 from clouddesktop.catalog.postgres import Postgres
 from clouddesktop.catalog.sqlite import Sqlite
-from clouddesktop.errors import FailedPreconditionError, InvalidArgumentError
+from clouddesktop.errors import InvalidArgumentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Query = Callable[Concatenate[sa.Connection, P], R]
 """A function that takes the transaction's connection first."""
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
 
 _MOST_IDLE = 16
 """Connections kept for reading: more at a time go back to the pool, whose writer needs one, too."""
@@ -35,12 +30,6 @@ _LONG_SECONDS = 1.0
 _REST_SECONDS = 1.0
 """A try to connect that fails after a long time is not repeated for a while: all threads of a
 server that wait in turn, seconds each, would answer the last of its callers after minutes."""
-
-
-class DatabaseTooNewError(FailedPreconditionError):
-    """A later version of clouddesktop has written this database."""
-
-    reason = "DATABASE_TOO_NEW"
 
 
 class Database:
@@ -155,28 +144,37 @@ class Database:
             result: R = await asyncio.wrap_future(future)
             return result
 
-    def migrate(self, *, further: Callable[[], None] = lambda: None) -> None:
+    def migrate(self, *, further: Callable[[], None] = lambda: None) -> bool:
         """Bring the tables to this version's form; does nothing when they have it.
 
-        `further` is called then, while no other process migrates.
+        `further` is called then, while no other process migrates. Tables of a later version that
+        lets this one go on stay as they are, and `further` is not called.
+
+        Returns:
+            False in that last case.
 
         Raises:
             DatabaseTooNewError: the tables are of a later version; nothing was changed.
         """
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        with self._backend.translated(), self._engine.connect() as connection:
-            config.attributes["connection"] = connection
-            with self._backend.migrating(connection):
-                try:
-                    command.upgrade(config, "head")
-                except CommandError as error:
-                    raise DatabaseTooNewError(
-                        f"The database {self.shown_url} was written by a later version: {error}.",
-                        remedy="Run that version, or restore a backup made by this one.",
-                    ) from error
+        with (
+            self._backend.translated(),
+            self._engine.connect() as connection,
+            self._backend.migrating(connection),
+        ):
+            is_ours = bring_up(connection, shown_url=self.shown_url)
+            if is_ours:
                 connection.commit()
                 further()
+            return is_ours
+
+    def read_form(self) -> Form:
+        """Tell how the tables stand to those of this version; changes nothing.
+
+        Raises:
+            DatabaseTooNewError: they are of a later version that this one does not suit.
+        """
+        with self._backend.translated(), self._engine.connect() as connection:
+            return read_form(connection, shown_url=self.shown_url)
 
     def close(self) -> None:
         """Finish the writes that wait, and let go of every connection; may be called twice."""

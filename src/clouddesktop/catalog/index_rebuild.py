@@ -173,6 +173,12 @@ def set_damage(connection: sa.Connection, manifest: Digest, damage: str | None) 
     )
 
 
+def find_packs(connection: sa.Connection, pack_ids: Sequence[PackId]) -> dict[PackId, int]:
+    """Map those of the packs that the index has to their numbers."""
+    rows = connection.execute(sa.select(packs.c.id, packs.c.number).where(packs.c.id.in_(pack_ids)))
+    return {PackId(row.id): row.number for row in rows}
+
+
 def iter_copy_ranges(connection: sa.Connection) -> Iterator[tuple[str, bytes]]:
     """Go through what running copies have recorded: operations, and references to chunks."""
     rows = connection.execute(sa.select(copy_ranges.c.operation_id, copy_ranges.c.chunks)).all()

@@ -30,6 +30,9 @@ from clouddesktop.ids import Digest, PackId, to_digest
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.store.packs import PackEntry
 
+LAST_NUMBER = (1 << 31) - 1
+"""The highest number that a pack can have."""
+
 _BATCH = 500
 _MAYBE = "A pack that it relies on was found damaged."
 
@@ -85,7 +88,7 @@ def count_packs(connection: sa.Connection) -> tuple[int, int, int]:
             sa.func.coalesce(sa.func.sum(packs.c.size), 0),
         )
     ).one()
-    return row[0], row[1], row[2]
+    return row[0], row[1], int(row[2])  # PostgreSQL adds up to a Decimal
 
 
 def list_packs(connection: sa.Connection, *, after: int, until: int, limit: int) -> list[ScrubPack]:

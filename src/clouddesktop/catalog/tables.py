@@ -344,6 +344,7 @@ workers = sa.Table(  # processes that run workflows of a shared database; both t
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("renewed_at", UtcDateTime, nullable=False),  # its last sign of life
+    sa.Column("workflows", sa.Text, nullable=False, server_default="1"),  # the version it runs
 )
 
 keeper_runs = sa.Table(  # collections and scrubs: work on the whole store

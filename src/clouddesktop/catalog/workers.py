@@ -22,12 +22,24 @@ _LEASE = "worker_lease"
 """The fact that says how long the worker that joined last may be silent, in seconds."""
 
 
-def join(connection: sa.Connection, worker_id: str, *, host: str, lease_seconds: float) -> None:
-    """Count a worker among the living; ids are never used twice."""
+def join(
+    connection: sa.Connection,
+    worker_id: str,
+    *,
+    host: str,
+    lease_seconds: float,
+    workflows: str,
+) -> None:
+    """Count a worker that runs this version of the workflows among the living.
+
+    Ids are never used twice.
+    """
     set_fact(connection, _LEASE, str(lease_seconds))
     now = _read_clock(connection)
     connection.execute(
-        sa.insert(workers).values(id=worker_id, host=host, started_at=now, renewed_at=now)
+        sa.insert(workers).values(
+            id=worker_id, host=host, started_at=now, renewed_at=now, workflows=workflows
+        )
     )
 
 
@@ -68,6 +80,11 @@ def read_lease(connection: sa.Connection, *, own_seconds: float) -> timedelta:
 def list_living(connection: sa.Connection) -> set[str]:
     """Name the workers that count as alive."""
     return set(connection.scalars(sa.select(workers.c.id)))
+
+
+def list_versions(connection: sa.Connection) -> set[str]:
+    """Name the versions of workflows that those run who count as alive."""
+    return set(connection.scalars(sa.select(workers.c.workflows).distinct()))
 
 
 def take_duty(connection: sa.Connection, worker_id: str) -> bool:

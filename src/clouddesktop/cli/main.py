@@ -16,6 +16,7 @@ from clouddesktop import __version__
 from clouddesktop.cli import (
     clouds,
     compute,
+    doctor,
     folders,
     identity,
     images,
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("migrate")(worker.migrate)
+app.command("doctor")(doctor.doctor)
 app.add_typer(images.app, name="image", help="Desktop images.")
 app.add_typer(operations.app, name="operation", help="Operations: work that takes time.")
 app.add_typer(manager_app, name="resource-manager", help="Clouds, folders, and rights.")

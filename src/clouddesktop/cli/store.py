@@ -127,6 +127,28 @@ def rekey(
     )
 
 
+@app.command("hold")
+@with_globals_of_server
+def hold(
+    options: Globals,
+    *,
+    seconds: Annotated[
+        int,
+        typer.Option(
+            "--for", metavar="SECONDS", min=1, max=604800, help="How long; default: a day."
+        ),
+    ] = _DAY_SECONDS,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Keep collections and scrubs off, as for a backup, until `store stop RUN` or the time is up.
+
+    Returns once they are, and prints the run.
+    """
+    from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
+
+    store_actions.hold(options, seconds=seconds, timeout_seconds=timeout)
+
+
 @app.command("runs")
 @with_globals_of_server
 def runs(
@@ -134,7 +156,7 @@ def runs(
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show at most.")] = 20,
 ) -> None:
-    """List the latest runs: collections and scrubs, the newest first."""
+    """List the latest runs: collections, scrubs and holds, the newest first."""
     from clouddesktop.cli import store_actions  # noqa: PLC0415  (grpc)
 
     store_actions.list_runs(options, limit=limit)

@@ -56,6 +56,19 @@ def start(
         print_run(run, options.style)
 
 
+def hold(options: Globals, *, seconds: int, timeout_seconds: float | None) -> None:
+    """Start a hold, wait until it has begun, and print it."""
+
+    async def work(store: StoreConnection) -> Run:
+        run = await store.start_run("hold", seconds=seconds)
+        return await store.wait_begun(
+            run["id"],
+            timeout_seconds=WAIT_SECONDS if timeout_seconds is None else timeout_seconds,
+        )
+
+    print_one(_run(options, work), options.style, _RUN_COLUMNS)
+
+
 def wait(options: Globals, run_id: str, *, timeout_seconds: float | None) -> None:
     print_run(_run(options, lambda store: _follow(store, run_id, timeout_seconds)), options.style)
 

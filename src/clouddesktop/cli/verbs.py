@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import typer
 
@@ -19,9 +19,6 @@ from clouddesktop.cli.options import (
     StyleOption,
 )
 from clouddesktop.cli.server_options import ServerOptions
-
-if TYPE_CHECKING:
-    from clouddesktop.config import Settings
 
 _GLOBALS: dict[str, Any] = {
     "style": StyleOption,
@@ -44,37 +41,48 @@ def with_globals_of_server(verb: Callable[..., None]) -> Callable[..., None]:
 
 def with_settings(
     *names: str,
-) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
-    """Make a verb of a function of a server's settings: these are its options, or else all.
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a verb of a function of a server's `Settings`: these are its options, or else all.
 
-    What is no option of the verb comes from the variables and the file all the same.
+    What is no option of the verb comes from the variables and the file all the same. The function's
+    further parameters are options of its own.
     """
     declared = get_type_hints(ServerOptions, include_extras=True)
     options = {name: declared[name] for name in names or declared}
 
-    def decorate(verb: Callable[[Settings], None]) -> Callable[..., None]:
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        further = _further_parameters(verb)
+
         def run(**values: Any) -> None:
             from clouddesktop.config import load_settings  # noqa: PLC0415  (pydantic)
 
-            verb(load_settings(**{name: value for name, value in values.items() if value != []}))
+            own = {each.name: values.pop(each.name) for each in further}
+            given = {name: value for name, value in values.items() if value != []}
+            verb(load_settings(**given), **own)
 
-        return _with_signature(run, verb, _to_parameters(options))
+        return _with_signature(run, verb, [*further, *_to_parameters(options)])
 
     return decorate
 
 
 def _with_globals(verb: Callable[..., None], shared: Mapping[str, Any]) -> Callable[..., None]:
-    hints = get_type_hints(verb, include_extras=True)
-    own = list(inspect.signature(verb).parameters.values())[1:]
-
     def run(context: typer.Context, **values: Any) -> None:
         given = {name: values.pop(name) for name in shared}
         verb(context.ensure_object(Globals).overridden_by(**given), **values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
-    parameters += [each.replace(kind=keyword, annotation=hints[each.name]) for each in own]
+    parameters += _further_parameters(verb)
     return _with_signature(run, verb, [*parameters, *_to_parameters(shared)])
+
+
+def _further_parameters(verb: Callable[..., None]) -> list[inspect.Parameter]:
+    """Give the parameters after the first as options."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = list(inspect.signature(verb).parameters.values())[1:]
+    # Settings are imported for type checkers only, and are what the first parameter is.
+    hints = get_type_hints(verb, localns={"Settings": Any}, include_extras=True)
+    return [each.replace(kind=keyword, annotation=hints[each.name]) for each in parameters]
 
 
 def _to_parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:

@@ -55,7 +55,7 @@ class StoreConnection:
         return await self._paths.call("GET", "/store/v1/stats")
 
     async def start_run(self, kind: str, **options: Any) -> Run:
-        """Start a run, `gc` or `scrub`; it begins when its turn comes."""
+        """Start a run, `gc`, `scrub` or `hold`; it begins when its turn comes."""
         return await self._paths.call("POST", "/store/v1/runs", {"kind": kind, **options})
 
     async def get_run(self, run_id: str) -> Run:
@@ -76,6 +76,22 @@ class StoreConnection:
         """Set a quota of a cloud, None for no limit; gives it with what is used of it."""
         path = f"/quota/v1/clouds/{quote(cloud_id, safe='')}/limits/{quote(quota_id, safe='')}"
         return await self._paths.call("PUT", path, {"limit": limit})
+
+    async def wait_begun(self, run_id: str, *, timeout_seconds: float = WAIT_SECONDS) -> Run:
+        """Wait until a run is at work, or has ended, and return it.
+
+        Raises:
+            WaitTimeoutError: it still waits for its turn.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while (run := await self.get_run(run_id)).get("state") == "waiting":
+            if time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"The run {run_id} has not begun after {timeout_seconds:g} s; it waits.",
+                    remedy=f"`clouddesktop store stop {run_id}` takes it back.",
+                )
+            await asyncio.sleep(POLL_SECONDS)
+        return run
 
     async def wait_run(
         self,

@@ -53,11 +53,11 @@ class OrphanSweep:
         self._keeps_unknown = bool(turn.options.get("keep_unknown"))
 
     def run(self) -> None:
-        for packs in _batches(self._chunks.iter_packs()):
+        for packs in batches(self._chunks.iter_packs()):
             self._turn.check()
             self._sweep_packs(packs)
             self._turn.save(self._tally.to_record())
-        for blobs in _batches(self._manifests.iter_blobs()):
+        for blobs in batches(self._manifests.iter_blobs()):
             self._turn.check()
             self._sweep_manifests(blobs)
             self._turn.save(self._tally.to_record())
@@ -65,7 +65,7 @@ class OrphanSweep:
     def _sweep_packs(self, packs: list[PackId]) -> None:
         # First the names, as they came from the store, then the rows: a pack is put before its row.
         known = self._database.read(find_known_packs, packs)
-        writers = {each: _pack_writer(each) for each in packs if each not in known}
+        writers = {each: pack_writer(each) for each in packs if each not in known}
         for pack_id, reason in self._reasons(writers).items():
             size = self._chunks.pack_size(pack_id)
             self._failpoint("gc-orphan-found")
@@ -76,7 +76,7 @@ class OrphanSweep:
     def _sweep_manifests(self, blobs: list[ManifestBlob]) -> None:
         known = self._database.read(find_known_manifests, [each.digest for each in blobs])
         writers = {
-            each: _manifest_writer(each) for each in blobs if known.get(each.digest) != each.writer
+            each: manifest_writer(each) for each in blobs if known.get(each.digest) != each.writer
         }
         for blob, reason in self._reasons(writers).items():
             size = self._manifests.size(blob)
@@ -97,7 +97,7 @@ class OrphanSweep:
             if writer is None:
                 if not self._keeps_unknown:
                     reasons[blob] = "The catalogue does not know it, nor who wrote it."
-            elif not _may_record(writer, epoch):
+            elif not may_record(writer, epoch):
                 reasons[blob] = f"{owner} has left it behind, and the catalogue does not know it."
         return reasons
 
@@ -107,19 +107,21 @@ class OrphanSweep:
         self._tally.note(what=what, name=name, size=size, reason=reason)
 
 
-def _may_record(writer: Writer, epoch: int) -> bool:
+def may_record(writer: Writer, epoch: int) -> bool:
     """Tell whether the turn or run `epoch` of this writer, or a later one, may record the blob."""
     if writer.is_keeper:
         return writer.is_active and epoch >= writer.epoch
     return writer.is_active
 
 
-def _pack_writer(pack_id: PackId) -> tuple[str, int]:
+def pack_writer(pack_id: PackId) -> tuple[str, int]:
+    """Tell who wrote a pack: a copy, and its range; or a run of the keeper, and its turn."""
     owner, _, name = pack_id.partition("/")
     return owner, _number(name.partition("-")[0])
 
 
-def _manifest_writer(blob: ManifestBlob) -> tuple[str, int]:
+def manifest_writer(blob: ManifestBlob) -> tuple[str, int]:
+    """Tell who wrote a manifest, and in which run or turn."""
     owner, _, epoch = blob.writer.rpartition("-")
     return owner, _number(epoch)
 
@@ -128,7 +130,7 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, _AT_ONCE)):
         yield batch

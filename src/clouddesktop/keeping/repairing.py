@@ -144,7 +144,9 @@ class Repairs:
     def _repair_from_packs(self, quarantined: set[Digest]) -> None:
         """Look into the tables of all packs: a chunk may lie in several."""
         _, count, _ = self._database.read(scrubbing.count_packs)
-        packs = self._database.read(scrubbing.list_packs, after=0, until=1 << 62, limit=count)
+        packs = self._database.read(
+            scrubbing.list_packs, after=0, until=scrubbing.LAST_NUMBER, limit=count
+        )
         for pack in packs:
             self._turn.check()
             try:

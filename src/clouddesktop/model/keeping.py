@@ -14,11 +14,13 @@ from clouddesktop.errors import Failure
 class RunKind(StrEnum):
     """What a run does. Earlier ones go first: a run makes way for one of an earlier kind."""
 
+    HOLD = "hold"
     GC = "gc"
     SCRUB = "scrub"
 
 
 RUN_OPTIONS: Mapping[RunKind, Mapping[str, type]] = {
+    RunKind.HOLD: {"seconds": int},
     RunKind.GC: {"dry_run": bool, "keep_unknown": bool},
     RunKind.SCRUB: {"max_age_seconds": int, "bytes_per_second": int, "repair": bool, "rekey": bool},
 }

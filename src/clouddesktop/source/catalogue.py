@@ -9,7 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
-from clouddesktop.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from clouddesktop.errors import (
+    CloudDesktopError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from clouddesktop.model.checksum import Checksum
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.s3 import S3Access
@@ -25,6 +30,7 @@ from clouddesktop.source.glance import GlanceSource
 from clouddesktop.source.https import HttpsSource
 from clouddesktop.source.keystone import OpenStackAccess
 from clouddesktop.source.s3 import S3Source
+from clouddesktop.source.uri import UriSource
 
 _STALL_SECONDS = 30.0
 
@@ -81,6 +87,34 @@ class SourceCatalogue:
                 yield from list(source.iter_compute_images())
             except (UnavailableError, SourceUnreadableError) as error:
                 _log.warning("source not listed", source=source.name, why=error.message)
+
+    def find_unreachable(self) -> dict[str, CloudDesktopError]:
+        """Map the names of sources that cannot be listed now to why."""
+        found: dict[str, CloudDesktopError] = {}
+        for source in self._sources.values():
+            try:
+                next(iter(source.iter_compute_images()), None)
+            except CloudDesktopError as error:
+                found[source.name] = error
+        return found
+
+    def is_gone(self, image: ComputeImage) -> bool:
+        """Tell whether an image's source, or its file there, is no more; False if nobody knows."""
+        source = self._sources.get(image.source)
+        if source is None or isinstance(source, UriSource):
+            return source is None
+        try:
+            source.fingerprint(image)
+        except NotFoundError:
+            return True
+        except CloudDesktopError:
+            return False
+        return False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the sources."""
+        return frozenset(self._sources)
 
     def find_at(self, url: str) -> ComputeImage | None:
         """Find the image at a file: or s3: URL, if it lies in a source."""

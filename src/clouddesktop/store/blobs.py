@@ -70,25 +70,56 @@ def open_store(
         StoreUnavailableError: the store does not answer.
     """
     if url.startswith("s3://"):
-        bucket = open_bucket(url, access or S3Access(), ca_file=ca_file)
-        blobs = BlobStore(bucket.reading, name=bucket.name, bucket=bucket)
+        blobs = _open_bucket(url, access, ca_file)
         blobs.check_format()
         blobs.check_fitness()
         return blobs
+    blobs = _open_folder(_read_folder(url))
+    blobs.check_format()
+    return blobs
+
+
+def open_existing_store(
+    url: str, *, access: S3Access | None = None, ca_file: Path | None = None
+) -> BlobStore:
+    """Open the store at a URL as `open_store` does, but make and try nothing.
+
+    Raises:
+        BlobNotFoundError: there is none.
+        CloudDesktopError: as `open_store` says.
+    """
+    if url.startswith("s3://"):
+        blobs = _open_bucket(url, access, ca_file)
+    else:
+        path = _read_folder(url)
+        if not (path / FORMAT_KEY).exists():
+            raise BlobNotFoundError(f"There is no {FORMAT_KEY} in {path}.")
+        blobs = _open_folder(path)
+    blobs.read_id()
+    return blobs
+
+
+def _open_bucket(url: str, access: S3Access | None, ca_file: Path | None) -> BlobStore:
+    bucket = open_bucket(url, access or S3Access(), ca_file=ca_file)
+    return BlobStore(bucket.reading, name=bucket.name, bucket=bucket)
+
+
+def _read_folder(url: str) -> Path:
     path = unquote(url.removeprefix("file://").removeprefix("localhost"))
     if not url.startswith("file://") or not path.startswith("/"):
         raise InvalidArgumentError(
             f"The store setting {url} is neither file:///DIR nor s3://BUCKET/PREFIX.",
             remedy="Use --store file:///DIR with an absolute path, or leave it out.",
         )
-    with translated(path):
-        if Path(path).exists() and not Path(path).is_dir():
+    return Path(path)
+
+
+def _open_folder(path: Path) -> BlobStore:
+    with translated(str(path)):
+        if path.exists() and not path.is_dir():
             raise NotAStoreError(f"{path} is no folder.", remedy="Name an empty folder.")
-        folder = LocalFolder(Path(path))
-        store = LocalStore(folder.root)
-    blobs = BlobStore(store, name=path, folder=folder)
-    blobs.check_format()
-    return blobs
+        folder = LocalFolder(path)
+        return BlobStore(LocalStore(folder.root), name=str(path), folder=folder)
 
 
 class BlobStore:

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
 from clouddesktop.catalog.engine import make_workflow_engine
-from clouddesktop.workflow.queue import APPLICATION, APPLICATION_VERSION, WorkflowQueue
+from clouddesktop.workflow.queue import APPLICATION, WorkflowQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class WorkflowEngine:
             "name": APPLICATION,
             "system_database_url": queue.database_url,
             "system_database_engine": self._database,
-            "application_version": APPLICATION_VERSION,
+            "application_version": queue.version,
             "executor_id": executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "max_executor_threads": 64,

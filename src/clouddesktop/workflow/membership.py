@@ -61,7 +61,11 @@ class Membership:
     def join(self) -> None:
         """Count as alive from now on."""
         self._database.write(
-            workers.join, self._worker_id, host=self._host, lease_seconds=self._lease_seconds
+            workers.join,
+            self._worker_id,
+            host=self._host,
+            lease_seconds=self._lease_seconds,
+            workflows=self._queue.version,
         )
         self._last_sign = time.monotonic()
         self._thread.start()

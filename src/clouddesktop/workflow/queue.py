@@ -6,7 +6,7 @@ pruned. Its partition is its folder: workers take turns among the folders that h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,17 +16,20 @@ from dbos import (
     DBOSPortableJSONSerializer,
     EnqueueOptions,
     WorkflowSerializationFormat,
+    WorkflowStatus,
 )
 
 from clouddesktop.catalog.engine import make_workflow_engine
 
 APPLICATION = "clouddesktop"
 APPLICATION_VERSION = "1"
-"""Raise only when the order of steps changes: workflows in flight stay with their version."""
+"""Raise only when the order of steps changes. Workflows in flight stay with workers of their
+version; when none of those is left, they are begun anew by others (copying/orphans.py)."""
 
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
 _CONNECTIONS = 5
+_PAGE = 500
 _LIVE = ["PENDING", "ENQUEUED", "DELAYED"]
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -45,6 +48,7 @@ class WorkflowQueue:
     def __init__(self, *, database_url: str) -> None:
         """Use DBOS's tables in the database at `database_url`, beside the catalogue's."""
         self.database_url = database_url
+        self.version = APPLICATION_VERSION
         self._client: DBOSClient | None = None
         self._engine: sa.Engine | None = None
 
@@ -96,7 +100,7 @@ class WorkflowQueue:
             "workflow_id_reuse_policy": "reject",
             "queue_partition_key": partition,
             "priority": priority,
-            "app_version": APPLICATION_VERSION,
+            "app_version": self.version,
             "serialization_type": WorkflowSerializationFormat.PORTABLE,
         }
         self._opened.enqueue_in_transaction(connection, options, argument)
@@ -105,21 +109,43 @@ class WorkflowQueue:
         """Tell whether a workflow is waiting or running, or will be recovered."""
         return bool(self.find_live([workflow_id]))
 
-    def find_live(self, workflow_ids: Sequence[str]) -> set[str]:
-        """Name those of some workflows, a few hundred, that are waiting or running."""
+    def find_live(self, workflow_ids: Sequence[str]) -> dict[str, str]:
+        """Map those of some workflows, a few hundred, that wait or run to their versions."""
         found = self._opened.list_workflows(
             workflow_ids=list(workflow_ids), status=_LIVE, load_input=False, load_output=False
         )
-        return {each.workflow_id for each in found}
+        return {each.workflow_id: each.app_version or "" for each in found}
 
     def list_running(self) -> list[RunningWorkflow]:
         """List the workflows that workers have taken, whether or not those still live."""
         found = self._opened.list_workflows(status="PENDING", load_output=False, queue_name=_QUEUE)
-        return [
-            RunningWorkflow(each.workflow_id, each.executor_id or "", each.input["args"][0])
-            for each in found
-            if each.input is not None
-        ]
+        return list(_to_running(found))
+
+    def iter_live(self) -> Iterator[RunningWorkflow]:
+        """Go through the workflows that wait or run, as they are when their page is read."""
+        after = 0
+        while True:
+            found = self._opened.list_workflows(
+                status=_LIVE, load_output=False, queue_name=_QUEUE, limit=_PAGE, offset=after
+            )
+            yield from _to_running(found)
+            if len(found) < _PAGE:
+                return
+            after += len(found)
+
+    def has_tables(self) -> bool:
+        """Tell whether the database has the workflows' tables."""
+        try:
+            self._opened.list_workflows(limit=1, load_input=False, load_output=False)
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError) as error:
+            if "workflow_status" in str(error.orig):
+                return False
+            raise
+        return True
+
+    def cancel(self, workflow_id: str) -> None:
+        """End a workflow wherever it waits or runs; one that has ended stays as it is."""
+        self._opened.cancel_workflow(workflow_id)
 
     def resume(self, workflow_id: str) -> None:
         """Have a worker go on with a workflow, which is taken from the one that has it."""
@@ -152,3 +178,9 @@ class WorkflowQueue:
         if self._client is None:
             raise RuntimeError("Open the queue before its first use.")
         return self._client
+
+
+def _to_running(found: Iterable[WorkflowStatus]) -> Iterator[RunningWorkflow]:
+    for each in found:
+        if each.input is not None:
+            yield RunningWorkflow(each.workflow_id, each.executor_id or "", each.input["args"][0])

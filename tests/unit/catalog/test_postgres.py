@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from clouddesktop.catalog import engine
 from clouddesktop.catalog import postgres as postgres_backend
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
-from clouddesktop.catalog.engine import Database, DatabaseTooNewError
+from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import set_fact, settle_fact
+from clouddesktop.catalog.migrating import DatabaseTooNewError
 from clouddesktop.catalog.tables import installation
 from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError

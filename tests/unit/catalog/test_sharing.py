@@ -24,7 +24,7 @@ def database(postgres: Postgres) -> Iterator[Database]:
     opened = Database(postgres.make_database())
     add_default_folder(opened)
     for each in ("lead", "helper"):
-        opened.write(workers.join, each, host="here")
+        opened.write(workers.join, each, host="here", lease_seconds=15, workflows="1")
     yield opened
     opened.close()
 

@@ -54,7 +54,13 @@ class Workers:
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         """Add a worker that gave its last sign so long ago."""
-        self.database.write(workers.join, worker_id, host="elsewhere", lease_seconds=lease_seconds)
+        self.database.write(
+            workers.join,
+            worker_id,
+            host="elsewhere",
+            lease_seconds=lease_seconds,
+            workflows="1",
+        )
         if silent_for:
             self.database.write(
                 lambda each: each.execute(
