@@ -85,7 +85,7 @@ def count_packs(connection: sa.Connection) -> tuple[int, int, int]:
             sa.func.coalesce(sa.func.sum(packs.c.size), 0),
         )
     ).one()
-    return row[0], row[1], row[2]
+    return row[0], row[1], int(row[2])  # a sum is a Decimal in PostgreSQL
 
 
 def list_packs(connection: sa.Connection, *, after: int, until: int, limit: int) -> list[ScrubPack]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ import sqlalchemy as sa
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
 from clouddesktop.catalog.engine import Database, DatabaseTooNewError
 from clouddesktop.catalog.installation import set_fact, settle_fact
-from clouddesktop.catalog.tables import installation
+from clouddesktop.catalog.scrubbing import count_packs
+from clouddesktop.catalog.tables import installation, packs
 from clouddesktop.errors import InvalidArgumentError
 from parts.postgres import Postgres
 from parts.waiting import wait_for
@@ -21,6 +23,7 @@ from parts.waiting import wait_for
 WAIT_SECONDS = 60
 SERVERS = 4
 WRITES = 25
+A_PACK = {"id": "a/1", "operation_id": "a", "size": 1 << 40}
 
 
 @pytest.fixture
@@ -205,3 +208,10 @@ def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None
     ).fetchone()
     assert found is not None
     return found[0]
+
+
+def test_what_a_scrub_has_to_do_can_be_kept_as_its_progress(database: Database) -> None:
+    """PostgreSQL's sums of sizes are no whole numbers, which JSON would not take."""
+    database.write(lambda each: each.execute(sa.insert(packs).values(A_PACK)))
+    first, count, size = database.read(count_packs)
+    assert json.loads(json.dumps([first, count, size])) == [1, 1, 1 << 40]
