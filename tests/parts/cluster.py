@@ -56,7 +56,9 @@ class WorkerProcess:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()[-4000:]
+        if not line:
+            self.wait()
+            raise AssertionError(f"The worker did not start:\n{self.log.read_text()[-4000:]}")
         self.id = json.loads(line)["worker"]
 
     def signal(self, number: signal.Signals) -> None:

@@ -21,7 +21,7 @@ async def _get_access(profile: Path) -> tuple[str, ssl.SSLContext]:
 
 
 class StoreCalls:
-    """Starts collections and looks at them."""
+    """Starts collections and scrubs, and looks at them."""
 
     def __init__(self, profile: Path) -> None:
         token, context = asyncio.run(_get_access(profile))
@@ -31,8 +31,8 @@ class StoreCalls:
             headers={"authorization": f"Bearer {token}"},
         )
 
-    def start(self, **options: bool) -> str:
-        answer = self.http.post("/store/v1/runs", json={"kind": "gc", **options})
+    def start(self, *, kind: str = "gc", **options: bool) -> str:
+        answer = self.http.post("/store/v1/runs", json={"kind": kind, **options})
         assert answer.is_success, answer.text
         return str(answer.json()["id"])
 
@@ -50,6 +50,9 @@ class StoreCalls:
 
     def collect(self) -> dict[str, Any]:
         return self.wait(self.start())
+
+    def scrub(self) -> dict[str, Any]:
+        return self.wait(self.start(kind="scrub"))
 
     def close(self) -> None:
         self.http.close()
