@@ -7,6 +7,7 @@ the middle loses its transaction and the lock within seconds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,10 @@ _PAUSED_MS = 5_000
 
 _LOCK_MS = 30_000
 
+_MIGRATION_SECONDS = 600
+"""How long to wait for another process that changes the tables."""
+
+_LOOK_SECONDS = 0.1
 _RETRY_SECONDS = 1.0
 
 _UNUSABLE = {
@@ -114,8 +119,7 @@ class Postgres:
 
     @contextmanager
     def migrating(self, connection: sa.Connection) -> Iterator[None]:
-        connection.execute(sa.select(sa.func.pg_advisory_lock(_MIGRATION_LOCK)))
-        connection.commit()  # a lock of the session, not of the transaction
+        _wait_for_migration(connection)
         try:
             yield
         finally:
@@ -130,6 +134,25 @@ class Postgres:
         except sa.exc.DBAPIError as error:
             _raise_translated(error)
             raise
+
+
+def _wait_for_migration(connection: sa.Connection) -> None:
+    """Take the lock of the session. Never wait in a statement for it.
+
+    An index that is made beside other work (CREATE INDEX CONCURRENTLY, as the workflows' tables
+    have) waits for every statement that runs: it would wait for us, and we for it.
+    """
+    deadline = time.monotonic() + _MIGRATION_SECONDS
+    while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_MIGRATION_LOCK))):
+        connection.commit()
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailableError(
+                "Another process has been changing the database's tables for too long.",
+                remedy="Wait for it, or end it if it hangs, and start again.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+        time.sleep(_LOOK_SECONDS)
+    connection.commit()
 
 
 def _raise_translated(error: sa.exc.DBAPIError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -208,6 +208,35 @@ def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None
     ).fetchone()
     assert found is not None
     return found[0]
+
+
+def test_who_waits_for_a_migration_does_not_hold_it_up(url: str) -> None:
+    """An index that is made beside other work waits for every statement that runs."""
+    first, second = Database(url), Database(url)
+    # Of the first, its COMMIT is seen; of the second, how it takes the lock, or its own COMMIT.
+    sessions = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND (query LIKE '%advisory%' OR query = 'COMMIT')"
+    )
+    third = sa.create_engine(first.url, isolation_level="AUTOCOMMIT")
+
+    def make_index(connection: sa.Connection) -> None:
+        waiting.append(threads.submit(second.migrate))
+        wait_for(lambda: (connection.scalar(sessions) or 0) >= 2, "the second waits")
+        connection.exec_driver_sql("SET lock_timeout = '10s'")
+        connection.exec_driver_sql("CREATE INDEX CONCURRENTLY quick ON images (name)")
+
+    def further() -> None:
+        with third.connect() as connection:
+            make_index(connection)
+
+    waiting: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as threads:
+        first.migrate(further=further)
+        waiting[0].result(WAIT_SECONDS)
+    third.dispose()
+    first.close()
+    second.close()
 
 
 def test_what_a_scrub_has_to_do_can_be_kept_as_its_progress(database: Database) -> None:
