@@ -22,6 +22,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.store.blobs import open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
+from parts.faults import FAULTY_COMMAND
 from parts.inspection import Inspection
 from parts.postgres import Postgres
 from parts.server import ServerProcess
@@ -36,6 +37,7 @@ class WorkerProcess:
 
     data_dir: Path
     variables: dict[str, str]
+    program: tuple[str, ...] = (sys.executable, "-m", "clouddesktop")
     process: subprocess.Popen[str] | None = None
     id: str = ""
 
@@ -45,7 +47,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it and wait for its ready line."""
-        command = [sys.executable, "-m", "clouddesktop", "worker", "--data-dir", str(self.data_dir)]
+        command = [*self.program, "worker", "--data-dir", str(self.data_dir)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -116,6 +118,12 @@ class Cluster:
         )
         self.servers.append(server)
         return server
+
+    def make_noting_worker(self, notes: Path) -> WorkerProcess:
+        """Make a worker that notes in a file which failpoints it passes."""
+        worker = self.make_worker(FAULT_LOG=str(notes))
+        worker.program = FAULTY_COMMAND
+        return worker
 
     def make_worker(self, **variables: str) -> WorkerProcess:
         """Make a worker that runs two copies at a time."""

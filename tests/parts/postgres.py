@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,9 @@ class Postgres:
         return True
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The running server."""
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server; its data goes at the end."""
     found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
     assert found, "PostgreSQL is not installed: run `scripts/setup` (postgresql)."
     # Not pytest's folder, which only its owner may enter; and a socket's path is short.
@@ -143,3 +144,10 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The running server."""
+    with running_postgres() as server:
+        yield server
