@@ -3,8 +3,8 @@
     uv run benchmarks/failover.py [--rounds N] [--lease S]
 
 A real PostgreSQL, a server, and two workers on a store in a folder. In each round the worker that
-copies is ended by SIGKILL; what counts is the time until a range that it had begun is finished by
-the other one, and how many ranges were begun twice.
+copies is ended by SIGKILL; what counts is the time until the other one has finished a range, and
+how many ranges were begun twice.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chaos.events import Events
@@ -81,19 +81,27 @@ class Mischief:
         )
         began = self._told.seconds
         waiting = threading.Event()
-        healing: list[tuple[Event, Callable[[Event], None]]] = []
+        broken: list[Event] = []
         try:
             for at, event, step in steps:
                 waiting.wait(max(0.0, began + at - self._told.seconds))
                 if step == self._break:
-                    healing.append((event, self._heal))
-                else:
-                    healing.remove((event, self._heal))
-                step(event)
+                    if self._is_fair(event):
+                        broken.append(event)
+                        self._break(event)
+                elif event in broken:
+                    broken.remove(event)
+                    self._heal(event)
         finally:
-            for event, heal in healing:
-                heal(event)
+            for event in broken:
+                self._heal(event)
         waiting.wait(max(0.0, began + seconds - self._told.seconds))
+
+    def _is_fair(self, event: Event) -> bool:
+        """Tell whether what it hits is up: where nothing ever starts, nothing is shown."""
+        if event.what == "restart":
+            return any(self._processes[each].is_up for each in self.names("server"))
+        return self._processes[event.target].is_up
 
     def _break(self, event: Event) -> None:
         lasts = event.heals_at - event.at

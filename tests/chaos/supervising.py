@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+import time
 
 from chaos.events import Events
 from parts.cluster import WorkerProcess
@@ -20,7 +20,7 @@ class Supervised:
     def __init__(self, name: str, process: ServerProcess | WorkerProcess, events: Events) -> None:
         self.name = name
         self.process = process
-        self.starts = 0
+        self._is_up = False
         self.status: int | None = None
         """Of its last end."""
 
@@ -31,7 +31,7 @@ class Supervised:
     def begin(self) -> None:
         """Start it, and keep it running from now on."""
         self.process.start()
-        self.starts += 1
+        self._is_up = True
         self._thread.start()
 
     def send(self, number: signal.Signals) -> None:
@@ -40,24 +40,33 @@ class Supervised:
         if running is not None:
             running.send_signal(number)
 
-    def end(self, how: Callable[[], object]) -> None:
-        """Start it no more, and end it in some way; may be called twice."""
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs and is ready; a machine that is busy takes its time to start it."""
+        return self._is_up
+
+    def end(self, number: signal.Signals) -> None:
+        """Start it no more, and end it by a signal; may be called twice."""
         self._ending.set()
-        if self.process.process is not None:
-            how()
-        if self._thread.ident is not None:
-            self._thread.join(_END_SECONDS)
-        assert not self._thread.is_alive(), f"{self.name} does not end"
+        told: object = None
+        deadline = time.monotonic() + _END_SECONDS
+        while self._thread.is_alive():
+            running = self.process.process
+            if running is not None and running is not told:
+                running.send_signal(number)
+                told = running
+            self._thread.join(_PAUSE_SECONDS)
+            assert time.monotonic() < deadline, f"{self.name} does not end"
 
     def _keep_running(self) -> None:
         while True:
             running = self.process.process
             if running is not None:
                 self.status = running.wait()
-                if self._ending.is_set():
-                    return
+                self._is_up = False
                 if running.stdout is not None:
                     running.stdout.close()
+                self.process.process = None
                 self._events.tell(f"{self.name} has ended with status {self.status}")
             if self._ending.wait(_PAUSE_SECONDS):
                 return
@@ -66,5 +75,5 @@ class Supervised:
             except AssertionError:
                 self._events.tell(f"{self.name} could not start, and tries again")
             else:
-                self.starts += 1
+                self._is_up = True
                 self._events.tell(f"{self.name} runs again")

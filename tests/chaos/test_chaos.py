@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def test_nothing_is_lost_in_chaos(
         inspection.close()
         told.tell("the store holds what is live, and all of it is whole")
         for each in processes.values():
-            each.end(each.process.stop)
+            each.end(signal.SIGTERM)
             assert each.status == 0, each.name
 
 
@@ -118,7 +119,7 @@ def running(installation: Cluster, told: Events) -> Iterator[dict[str, Supervise
         yield processes
     finally:
         for each in processes.values():
-            each.end(each.process.kill)
+            each.end(signal.SIGKILL)
 
 
 @contextmanager

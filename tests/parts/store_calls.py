@@ -13,6 +13,8 @@ import yaml
 from clouddesktop.client import connect
 from parts.waiting import wait_for
 
+_RUN_SECONDS = 300  # a scrub reads all there is, beside whatever else the machine does
+
 
 async def _get_access(profile: Path) -> tuple[str, ssl.SSLContext]:
     async with connect(profile) as connection:
@@ -43,7 +45,11 @@ class StoreCalls:
 
     def wait(self, run_id: str) -> dict[str, Any]:
         """Wait for the run's report."""
-        wait_for(lambda: "ended_at" in self.look(run_id), f"{run_id} has ended")
+        wait_for(
+            lambda: "ended_at" in self.look(run_id),
+            f"{run_id} has ended",
+            timeout_seconds=_RUN_SECONDS,
+        )
         run = self.look(run_id)
         assert run["state"] == "done", run
         return dict(run["report"])
