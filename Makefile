@@ -4,7 +4,7 @@ IMAGE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz soak conformance
+.PHONY: help setup demo test lint format bench fuzz soak chaos conformance
 
 help: ## Show this list
 	@grep --extended-regexp --no-filename '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed --regexp-extended 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand --tabs=16
@@ -47,6 +47,9 @@ fuzz: setup ## Fuzz our parsers, a minute each; ARGS="-max_total_time=600" for l
 
 soak: setup ## Collect beside copies and deletions for ARGS minutes (10), and print the counts
 	SOAK_MINUTES=$(or $(ARGS),10) $(RUN) pytest -s tests/soak
+
+chaos: setup ## Kill and pause servers, workers, PostgreSQL, S3 for ARGS minutes (5); ARGS="5 1234" takes that seed
+	CHAOS_MINUTES=$(or $(word 1,$(ARGS)),5) CHAOS_SEED=$(word 2,$(ARGS)) $(RUN) pytest -s -o faulthandler_timeout=0 tests/chaos/test_chaos.py
 
 conformance: setup ## Write docs/conformance.md anew from the tests' marks
 	PYTHONPATH=tests $(RUN) python -c "from conformance.page import PAGE, make_conformance; PAGE.write_text(make_conformance().render())"

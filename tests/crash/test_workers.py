@@ -16,6 +16,7 @@ from yandex.cloud.operation.operation_pb2 import Operation
 
 from parts.cluster import LEASE_SECONDS, Cluster, WorkerProcess
 from parts.disks import MIB, random_bytes
+from parts.failover import fail_over, write_disk
 from parts.official import OfficialClient, refused
 from parts.postgres import Postgres
 from parts.waiting import wait_for
@@ -97,6 +98,20 @@ def test_a_dead_workers_copy_goes_on_elsewhere(cluster: Cluster, raw: Path) -> N
     assert row.bytes_done == row.bytes_total
     assert idle.stop() == 0
     assert server.stop() == 0
+
+
+def test_no_finished_range_is_copied_again(cluster: Cluster) -> None:
+    """Of a copy whose worker is killed, the others begin what it had not finished, and no more."""
+    write_disk(cluster.sources_dir / "disk.raw", seed=1)
+    server = cluster.make_server()
+    server.start()
+    files = [cluster.folder / f"notes{number}" for number in range(2)]
+    workers = {each: cluster.make_noting_worker(each) for each in files}
+    for worker in workers.values():
+        worker.start()
+    failover = fail_over(OfficialClient(server.profile), workers, "disk")
+    assert failover.finished_before
+    assert not failover.finished_before & failover.begun_twice
 
 
 def test_a_worker_that_comes_back_from_a_pause_changes_nothing(cluster: Cluster, raw: Path) -> None:

@@ -22,6 +22,7 @@ from clouddesktop.catalog.engine import Database
 from clouddesktop.store.blobs import open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
+from parts.faults import FAULTY_COMMAND
 from parts.inspection import Inspection
 from parts.postgres import Postgres
 from parts.server import ServerProcess
@@ -58,7 +59,9 @@ class WorkerProcess:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()[-4000:]
+        if not line:
+            self.wait()
+            raise AssertionError(f"The worker did not start:\n{self.log.read_text()[-4000:]}")
         self.id = json.loads(line)["worker"]
 
     def signal(self, number: signal.Signals) -> None:
@@ -117,6 +120,12 @@ class Cluster:
         )
         self.servers.append(server)
         return server
+
+    def make_noting_worker(self, notes: Path) -> WorkerProcess:
+        """Make a worker that notes in a file which failpoints it passes."""
+        worker = self.make_worker(FAULT_LOG=str(notes))
+        worker.program = FAULTY_COMMAND
+        return worker
 
     def make_worker(self, *, program: tuple[str, ...] = PROGRAM, **variables: str) -> WorkerProcess:
         """Make a worker that runs two copies at a time."""

@@ -1,4 +1,4 @@
-"""`clouddesktop serve` with failpoints: notes each, ends or pauses at the one that is named.
+"""`clouddesktop serve`, or `worker`, with failpoints: notes each, ends or pauses at one of them.
 
 Variables: FAULT_LOG is the file of notes, a line each; FAULT_KILL names the failpoint at which the
 process ends itself by SIGKILL; FAULT_PAUSE the one that waits while the file FAULT_GATE exists.
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from clouddesktop.app import serving
+from clouddesktop.app import serving, worker_process
 from clouddesktop.cli.main import main
 
 _VARIABLES = dict(os.environ)  # noqa: TID251  (how the test talks to this process)
@@ -34,5 +34,7 @@ def failpoint(name: str) -> None:
 
 if __name__ == "__main__":
     serving.run_server = functools.partial(serving.run_server, failpoint=failpoint)
-    sys.argv.insert(1, "serve")
+    worker_process.run_worker = functools.partial(worker_process.run_worker, failpoint=failpoint)
+    if sys.argv[1] != "worker":
+        sys.argv.insert(1, "serve")
     main()

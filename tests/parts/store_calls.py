@@ -13,6 +13,8 @@ import yaml
 from clouddesktop.client import connect
 from parts.waiting import wait_for
 
+_RUN_SECONDS = 300  # a scrub reads all there is, beside whatever else the machine does
+
 
 async def _get_access(profile: Path) -> tuple[str, ssl.SSLContext]:
     async with connect(profile) as connection:
@@ -21,7 +23,7 @@ async def _get_access(profile: Path) -> tuple[str, ssl.SSLContext]:
 
 
 class StoreCalls:
-    """Starts collections and looks at them."""
+    """Starts collections and scrubs, and looks at them."""
 
     def __init__(self, profile: Path) -> None:
         token, context = asyncio.run(_get_access(profile))
@@ -31,8 +33,8 @@ class StoreCalls:
             headers={"authorization": f"Bearer {token}"},
         )
 
-    def start(self, **options: bool) -> str:
-        answer = self.http.post("/store/v1/runs", json={"kind": "gc", **options})
+    def start(self, *, kind: str = "gc", **options: bool) -> str:
+        answer = self.http.post("/store/v1/runs", json={"kind": kind, **options})
         assert answer.is_success, answer.text
         return str(answer.json()["id"])
 
@@ -43,13 +45,20 @@ class StoreCalls:
 
     def wait(self, run_id: str) -> dict[str, Any]:
         """Wait for the run's report."""
-        wait_for(lambda: "ended_at" in self.look(run_id), f"{run_id} has ended")
+        wait_for(
+            lambda: "ended_at" in self.look(run_id),
+            f"{run_id} has ended",
+            timeout_seconds=_RUN_SECONDS,
+        )
         run = self.look(run_id)
         assert run["state"] == "done", run
         return dict(run["report"])
 
     def collect(self) -> dict[str, Any]:
         return self.wait(self.start())
+
+    def scrub(self) -> dict[str, Any]:
+        return self.wait(self.start(kind="scrub"))
 
     def close(self) -> None:
         self.http.close()

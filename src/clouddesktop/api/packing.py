@@ -162,7 +162,7 @@ class OperationPacker:
         if operation.failure is not None:
             message.error.CopyFrom(to_status(operation.failure, operation.id))
         elif operation.done:
-            message.response.Pack(_response_of(operation, types))
+            message.response.Pack(_response_of(operation, types), deterministic=True)
         return message
 
 

@@ -49,7 +49,8 @@ def to_status(failure: Failure, request_id: str) -> status_pb2.Status:
     """Word a failure with all its details; `request_id` finds it in the log."""
     status = status_pb2.Status(code=int(failure.code), message=_message_of(failure))
     for detail in _details_of(failure, request_id):
-        status.details.add().Pack(detail)
+        # Maps in one order: whoever asks for an operation twice gets the same bytes.
+        status.details.add().Pack(detail, deterministic=True)
     return status
 
 

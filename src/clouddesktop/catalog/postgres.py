@@ -42,6 +42,8 @@ _LOCK_MS = 30_000
 _POOL_SIZE = 8
 _MOST_OVERFLOW = 32
 
+_MIGRATION_SECONDS = 600
+"""How long to wait for another process that changes the tables."""
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 
@@ -162,13 +164,7 @@ class Postgres:
 
     @contextmanager
     def migrating(self, connection: sa.Connection) -> Iterator[None]:
-        # A lock of the session, not of the transaction. It is tried again and again: who waits for
-        # it has a snapshot, and DBOS's indexes, made while all go on, wait until nobody has an old
-        # one, so that both would wait for each other.
-        while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_MIGRATION_LOCK))):
-            connection.rollback()
-            time.sleep(_LOOK_SECONDS)
-        connection.commit()
+        _wait_for_migration(connection)
         try:
             yield
         finally:
@@ -195,6 +191,25 @@ def _note_standby(context: sa.engine.ExceptionContext) -> None:
     """Have connections to a server that has become a standby made anew: another one writes now."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
+
+
+def _wait_for_migration(connection: sa.Connection) -> None:
+    """Take the lock of the session. Never wait in a statement for it.
+
+    An index that is made beside other work (CREATE INDEX CONCURRENTLY, as the workflows' tables
+    have) waits for every statement that runs: it would wait for us, and we for it.
+    """
+    deadline = time.monotonic() + _MIGRATION_SECONDS
+    while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_MIGRATION_LOCK))):
+        connection.commit()
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailableError(
+                "Another process has been changing the database's tables for too long.",
+                remedy="Wait for it, or end it if it hangs, and start again.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+        time.sleep(_LOOK_SECONDS)
+    connection.commit()
 
 
 def _raise_translated(error: sa.exc.DBAPIError) -> None:

@@ -69,6 +69,14 @@ def test_a_finished_copy_answers_with_its_image() -> None:
     assert image == image_to_message(AN_IMAGE)
 
 
+def test_a_result_becomes_the_same_bytes_in_every_process() -> None:
+    """Its labels are in order: a client may compare what it was told by two servers."""
+    image = replace(AN_IMAGE, labels={f"label{number}": "value" for number in range(8)})
+    message = OperationPacker().pack(replace(AN_OPERATION, done=True, result=image.to_record()))
+    ordered = image_to_message(image).SerializeToString(deterministic=True)
+    assert message.response.value == ordered
+
+
 def test_the_types_come_from_the_method_s_option() -> None:
     """Another method, other types: nothing in the packer knows about Copy."""
     packer = OperationPacker({OperationKind.COPY_IMAGE: Packing(METHODS["Delete"])})

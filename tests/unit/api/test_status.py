@@ -54,6 +54,14 @@ def test_every_status_names_its_reason_and_its_request() -> None:
     assert details[RequestInfo].request_id == "r1"
 
 
+def test_a_failure_becomes_the_same_bytes_in_every_process() -> None:
+    """Its facts are in order: a client may compare what it was told by two servers."""
+    facts = {f"fact{number}": str(number) for number in range(8)}
+    status = to_status(InternalError(facts=facts).failure, "r1")
+    told = unpack(status)[ErrorInfo]
+    assert told.SerializeToString(deterministic=True) in [each.value for each in status.details]
+
+
 def test_the_way_out_follows_our_sentences_and_not_the_api_s_words() -> None:
     """`<Resource> <id> not found` stays as clients know it; the remedy is in ErrorInfo always."""
     ours = FailedPreconditionError("It is locked.", remedy="Unlock it.").failure

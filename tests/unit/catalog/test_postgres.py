@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,8 @@ from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusa
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import set_fact, settle_fact
 from clouddesktop.catalog.migrating import DatabaseTooNewError
-from clouddesktop.catalog.tables import installation
+from clouddesktop.catalog.scrubbing import count_packs
+from clouddesktop.catalog.tables import installation, packs
 from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError
 from clouddesktop.workflow.engine import migrate_workflows
@@ -29,6 +31,7 @@ WAIT_SECONDS = 60
 SERVERS = 4
 WRITES = 25
 READERS = 40
+A_PACK = {"id": "a/1", "operation_id": "a", "size": 1 << 40}
 
 
 @pytest.fixture
@@ -351,3 +354,39 @@ def is_away(database: Database) -> bool:
     except DatabaseUnavailableError:
         return True
     return False
+
+
+def test_who_waits_for_a_migration_does_not_hold_it_up(url: str) -> None:
+    """An index that is made beside other work waits for every statement that runs."""
+    first, second = Database(url), Database(url)
+    # Of the first, its COMMIT is seen; of the second, how it takes the lock, or its own COMMIT.
+    sessions = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND (query LIKE '%advisory%' OR query = 'COMMIT')"
+    )
+    third = sa.create_engine(first.url, isolation_level="AUTOCOMMIT")
+
+    def make_index(connection: sa.Connection) -> None:
+        waiting.append(threads.submit(second.migrate))
+        wait_for(lambda: (connection.scalar(sessions) or 0) >= 2, "the second waits")
+        connection.exec_driver_sql("SET lock_timeout = '10s'")
+        connection.exec_driver_sql("CREATE INDEX CONCURRENTLY quick ON images (name)")
+
+    def further() -> None:
+        with third.connect() as connection:
+            make_index(connection)
+
+    waiting: list[Future[bool]] = []
+    with ThreadPoolExecutor(1) as threads:
+        first.migrate(further=further)
+        waiting[0].result(WAIT_SECONDS)
+    third.dispose()
+    first.close()
+    second.close()
+
+
+def test_what_a_scrub_has_to_do_can_be_kept_as_its_progress(database: Database) -> None:
+    """PostgreSQL's sums of sizes are no whole numbers, which JSON would not take."""
+    database.write(lambda each: each.execute(sa.insert(packs).values(A_PACK)))
+    first, count, size = database.read(count_packs)
+    assert json.loads(json.dumps([first, count, size])) == [1, 1, 1 << 40]
