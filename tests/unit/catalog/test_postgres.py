@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from clouddesktop.catalog import scrubbing, tables
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.installation import set_fact, settle_fact
@@ -206,3 +208,14 @@ def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None
     ).fetchone()
     assert found is not None
     return found[0]
+
+
+def test_what_a_scrub_asks_of_the_packs(database: Database) -> None:
+    """Its figures go into JSON; the highest number there may be is none that is refused."""
+    add = sa.insert(tables.packs)
+    rows = [{"id": f"e3o/{each}-1", "operation_id": "e3o", "size": 1 << 40} for each in range(3)]
+    database.write(lambda each: each.execute(add, rows))
+    figures = database.read(scrubbing.count_packs)
+    assert json.loads(json.dumps(figures)) == [3, 3, 3 << 40]
+    until = scrubbing.LAST_NUMBER
+    assert len(database.read(scrubbing.list_packs, after=0, until=until, limit=10)) == 3
