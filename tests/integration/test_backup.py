@@ -23,6 +23,7 @@ from parts.cluster import LEASE_SECONDS
 from parts.disks import MIB, is_same, random_bytes, write_raw
 from parts.official import OfficialClient
 from parts.postgres import Postgres
+from parts.restorer import Restorer
 from parts.seaweedfs import BUCKET, SeaweedFS
 from parts.server import ServerProcess
 
@@ -256,6 +257,12 @@ def test_a_backup_made_while_copies_run(site: Site) -> None:
     assert not kinds(found, "wrong") & {"damaged_image", "missing_pack"}
     assert subjects(found, "hold") == {run["id"]}
     site.doctor("--mend")
+    restorer = Restorer(site.folder)
+    rescued = [
+        restorer.restored(site.backup / "store", digest)
+        for digest in subjects(found, "unknown_content")
+    ]
+    assert any(is_same(each, site.sources / "third.raw") for each in rescued)
     site.server.start()
     site.check(second)
     outcome = site.client.wait(running.id)

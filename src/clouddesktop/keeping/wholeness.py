@@ -74,7 +74,7 @@ class Wholeness:
     def _read(self, content: Content) -> Manifest | str:
         """Read its manifest, or say why that is not to be had."""
         try:
-            return self._parts.manifests.get(content.manifest)
+            return self._parts.manifests.get(content.manifest, writer=content.writer)
         except DataLossError as error:
             return error.message
 

@@ -16,6 +16,7 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -127,13 +128,18 @@ class ManifestStore:
             self._blobs.put(key, blob)
         return digest
 
-    def get(self, digest: Digest) -> Manifest:
+    def get(self, digest: Digest, *, writer: str | None = None) -> Manifest:
         """Read a manifest; it is the one that the digest names. Any whole blob of it will do.
+
+        That of `writer` is looked at first, which saves listing them.
 
         Raises:
             DamagedManifestError: it is not as it was written, or missing.
             ManifestTooNewError: it is of a later version.
         """
+        if writer is not None:
+            with suppress(DataLossError):
+                return self._read(ManifestBlob(digest, writer))
         damage: DataLossError | None = None
         for blob in self._iter_blobs(_folder_of(digest)):
             if blob.digest == digest:

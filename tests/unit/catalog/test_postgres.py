@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from clouddesktop.catalog import engine
+from clouddesktop.catalog import engine, scrubbing, tables
 from clouddesktop.catalog import postgres as postgres_backend
 from clouddesktop.catalog.backend import DatabaseUnavailableError, DatabaseUnusableError
 from clouddesktop.catalog.engine import Database
@@ -390,3 +390,14 @@ def test_what_a_scrub_has_to_do_can_be_kept_as_its_progress(database: Database) 
     database.write(lambda each: each.execute(sa.insert(packs).values(A_PACK)))
     first, count, size = database.read(count_packs)
     assert json.loads(json.dumps([first, count, size])) == [1, 1, 1 << 40]
+
+
+def test_what_a_scrub_asks_of_the_packs(database: Database) -> None:
+    """Its figures go into JSON; the highest number there may be is none that is refused."""
+    add = sa.insert(tables.packs)
+    rows = [{"id": f"e3o/{each}-1", "operation_id": "e3o", "size": 1 << 40} for each in range(3)]
+    database.write(lambda each: each.execute(add, rows))
+    figures = database.read(scrubbing.count_packs)
+    assert json.loads(json.dumps(figures)) == [3, 3, 3 << 40]
+    until = scrubbing.LAST_NUMBER
+    assert len(database.read(scrubbing.list_packs, after=0, until=until, limit=10)) == 3
