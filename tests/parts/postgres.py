@@ -38,6 +38,7 @@ class Postgres:
     folder: Path
     programs: Path
     process: subprocess.Popen[bytes] | None = None
+    settings: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -86,6 +87,7 @@ class Postgres:
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
             "fsync": "off",  # its data goes with it
+            **self.settings,
         }
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -149,13 +151,18 @@ class Postgres:
         return True
 
 
+def find_programs() -> Path:
+    """Find the folder with the programs of the newest PostgreSQL on this machine."""
+    found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
+    assert found, "PostgreSQL is not installed: run `scripts/setup` (postgresql)."
+    return found[-1].parent
+
+
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Run a server of its own, in a folder that is gone afterwards."""
-    found = sorted(_PROGRAMS.glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
-    assert found, "PostgreSQL is not installed: run `scripts/setup` (postgresql)."
     # Not pytest's folder, which only its owner may enter; and a socket's path is short.
-    server = Postgres(folder=Path(tempfile.mkdtemp(prefix="pg-")), programs=found[-1].parent)
+    server = Postgres(folder=Path(tempfile.mkdtemp(prefix="pg-")), programs=find_programs())
     try:
         server.start()
         yield server

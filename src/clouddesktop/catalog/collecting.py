@@ -64,7 +64,7 @@ def list_dead_contents(
     """List contents that nothing holds, by their digests, those after `after`."""
     rows = connection.execute(
         sa.select(manifests.c.digest, manifests.c.writer, manifests.c.storage_size)
-        .where(manifests.c.digest > after, ~_is_held(manifests.c.digest))
+        .where(manifests.c.digest > after, ~is_held(manifests.c.digest))
         .order_by(manifests.c.digest)
         .limit(limit)
     )
@@ -75,7 +75,7 @@ def remove_contents(connection: sa.Connection, digests: Sequence[Digest]) -> lis
     """Remove those of the contents that nothing holds; delete their manifests' blobs afterwards."""
     rows = connection.execute(
         sa.select(manifests.c.digest, manifests.c.writer, manifests.c.storage_size).where(
-            manifests.c.digest.in_(digests), ~_is_held(manifests.c.digest)
+            manifests.c.digest.in_(digests), ~is_held(manifests.c.digest)
         )
     )
     dead = [Content(Digest(row.digest), row.writer, row.storage_size) for row in rows]
@@ -166,7 +166,7 @@ def list_contents_of_pack(
     """List the contents that need a pack; those that are held, if so asked."""
     query = sa.select(manifest_packs.c.manifest).where(manifest_packs.c.pack == number)
     if held_only:
-        query = query.where(_is_held(manifest_packs.c.manifest))
+        query = query.where(is_held(manifest_packs.c.manifest))
     return [Digest(each) for each in connection.scalars(query)]
 
 
@@ -305,7 +305,8 @@ def _forget_packs(connection: sa.Connection, numbers: Sequence[int]) -> None:
     connection.execute(sa.delete(packs).where(packs.c.number.in_(numbers)))
 
 
-def _is_held(manifest: sa.ColumnElement[bytes]) -> sa.ColumnElement[bool]:
+def is_held(manifest: sa.ColumnElement[bytes]) -> sa.ColumnElement[bool]:
+    """Tell the contents that an image has, or that a running copy has sealed."""
     sealed = sa.select(operations.c.manifest).where(
         operations.c.done.is_(False), operations.c.manifest.is_not(None)
     )
@@ -318,7 +319,7 @@ def _is_held(manifest: sa.ColumnElement[bytes]) -> sa.ColumnElement[bool]:
 
 def _is_listed(*, foreseen: bool) -> sa.ColumnElement[bool]:
     listing = sa.exists().where(manifest_packs.c.pack == packs.c.number)
-    return listing.where(_is_held(manifest_packs.c.manifest)) if foreseen else listing
+    return listing.where(is_held(manifest_packs.c.manifest)) if foreseen else listing
 
 
 def _is_pinned() -> sa.ColumnElement[bool]:
@@ -329,7 +330,7 @@ def _is_dirty(*, foreseen: bool) -> sa.ColumnElement[bool]:
     if not foreseen:
         return packs.c.dirty
     losing = sa.exists().where(
-        manifest_packs.c.pack == packs.c.number, ~_is_held(manifest_packs.c.manifest)
+        manifest_packs.c.pack == packs.c.number, ~is_held(manifest_packs.c.manifest)
     )
     return sa.or_(packs.c.dirty, losing)
 

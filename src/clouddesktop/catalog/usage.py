@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from clouddesktop.catalog.tables import compute_images, images, manifests
+from clouddesktop.catalog.collecting import is_held
+from clouddesktop.catalog.tables import chunks, compute_images, images, manifests
 from clouddesktop.ids import Digest
 
 
@@ -21,6 +22,45 @@ class ImageUsage(NamedTuple):
     disk_size: int
     stored_bytes: int
     verified_at: datetime | None
+
+
+class IndexedChunk(NamedTuple):
+    """A chunk in the index: the number of its pack, and its sizes in bytes."""
+
+    digest: bytes
+    pack: int
+    stored_size: int
+    plain_size: int
+
+
+def count_chunks(connection: sa.Connection) -> int:
+    """Count the chunks in the index."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(chunks)) or 0
+
+
+def load_chunks_between(
+    connection: sa.Connection, first: bytes, until: bytes | None
+) -> list[IndexedChunk]:
+    """Give the chunks with digests from `first` on, and below `until`; None: to the end."""
+    query = sa.select(
+        chunks.c.digest, chunks.c.pack, chunks.c.stored_size, chunks.c.plain_size
+    ).where(chunks.c.digest >= first)
+    if until is not None:
+        query = query.where(chunks.c.digest < until)
+    return [IndexedChunk(*row) for row in connection.execute(query)]
+
+
+def list_held_contents(
+    connection: sa.Connection, *, limit: int, after: bytes = b""
+) -> list[Digest]:
+    """List contents that an image has, or a running copy has sealed, by their digests."""
+    query = (
+        sa.select(manifests.c.digest)
+        .where(manifests.c.digest > after, is_held(manifests.c.digest))
+        .order_by(manifests.c.digest)
+        .limit(limit)
+    )
+    return [Digest(each) for each in connection.scalars(query)]
 
 
 def list_image_usage(connection: sa.Connection) -> list[ImageUsage]:

@@ -1,29 +1,32 @@
 """What the store holds: logical, unique, stored and dead bytes, and each image's share.
 
-Exact, and in bounded memory: packs are looked at in batches, and the contents that list them are
-read one after the other. The time grows with the contents times the batches that they are spread
-over (docs/adr/0007 has figures); nothing is locked meanwhile, so figures of a store that changes
-are of no single moment.
+Exact: each content is read once, and each row of the chunk index. Memory does not grow with the
+chunks, which are sorted into files (claims.py), 16 bytes for each chunk of each content. Nothing is
+locked meanwhile, so figures of a store that changes are of no single moment.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Mapping
+from array import array
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from clouddesktop.catalog.collecting import (
-    Pack,
-    list_contents_of_pack,
-    list_packs,
-    list_pinned_packs,
-    load_chunks,
-)
+from clouddesktop.catalog.collecting import Pack, list_packs, list_pinned_packs
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.keeper_runs import find_last_run
-from clouddesktop.catalog.usage import ImageUsage, list_image_usage
+from clouddesktop.catalog.scrubbing import count_packs
+from clouddesktop.catalog.usage import (
+    ImageUsage,
+    count_chunks,
+    list_held_contents,
+    list_image_usage,
+    load_chunks_between,
+)
 from clouddesktop.errors import DataLossError
 from clouddesktop.ids import Digest
+from clouddesktop.keeping.claims import SHARED, Claims, Part, key_of
 from clouddesktop.keeping.liveness import iter_digests
 from clouddesktop.model.keeping import KeeperRun, RunKind
 from clouddesktop.model.manifest import Manifest
@@ -31,8 +34,8 @@ from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.store.packs import overhead_of
 
 _AT_ONCE = 512
-_SHARED = Digest(b"")
-"""Stands for several contents as the owner of a chunk."""
+_CHUNKS_AT_ONCE = 65_536
+"""Some 25 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +87,8 @@ class StoreMeter:
 
     def measure(self) -> StoreFigures:
         """Look through the whole catalogue; takes seconds in a large store. Call from a thread."""
-        with self._turn:
-            return _Measuring(self._database, self._manifests).run()
+        with self._turn, tempfile.TemporaryDirectory(prefix="clouddesktop-stats-") as scratch:
+            return _Measuring(self._database, self._manifests, Path(scratch)).run()
 
 
 @dataclass(slots=True)
@@ -102,16 +105,33 @@ class _Sums:
 
 
 class _Measuring:
-    def __init__(self, database: Database, manifests: ManifestStore) -> None:
+    def __init__(self, database: Database, manifests: ManifestStore, scratch: Path) -> None:
         self._database = database
         self._manifests = manifests
         self._sums = _Sums()
+        highest, _, _ = database.read(count_packs)
+        # By the packs' numbers; a dict would take ten times the memory.
+        self._live_sizes = array("q", bytes(8 * (highest + 1)))
+        self._live_counts = array("l", bytes(array("l").itemsize * (highest + 1)))
+        self._names: list[Digest] = []
+        chunk_count = database.read(count_chunks)
+        self._claims = Claims(scratch, chunk_count=chunk_count, at_once=_CHUNKS_AT_ONCE)
 
     def run(self) -> StoreFigures:
-        after = 0
-        while batch := self._database.read(list_packs, limit=_AT_ONCE, after=after):
-            self._add(batch)
-            after = batch[-1].number
+        after = b""
+        while contents := self._database.read(list_held_contents, limit=_AT_ONCE, after=after):
+            for name in contents:
+                self._claim(name)
+            after = contents[-1]
+        for part in self._claims.iter_parts():
+            self._add_chunks(part)
+        last = 0
+        while batch := self._database.read(list_packs, limit=_AT_ONCE, after=last):
+            self._add_packs(batch)
+            last = batch[-1].number
+        return self._figures()
+
+    def _figures(self) -> StoreFigures:
         usages = self._database.read(list_image_usage)
         owners: dict[Digest, int] = {}
         for each in usages:
@@ -139,60 +159,44 @@ class _Measuring:
             last_collection=self._database.read(find_last_run, RunKind.GC),
         )
 
-    def _add(self, batch: list[Pack]) -> None:
-        numbers = [each.number for each in batch]
-        chunks = self._database.read(load_chunks, numbers)
-        pinned = self._database.read(list_pinned_packs, numbers)
-        owners = self._find_owners(batch, chunks)
-        live_size = dict.fromkeys(numbers, 0)
-        live_count = dict.fromkeys(numbers, 0)
-        for digest, (number, stored_size, plain_size) in chunks.items():
-            owner = owners.get(digest)
-            if owner is not None:
-                live_size[number] += stored_size
-                live_count[number] += 1
-                self._sums.unique += plain_size
-                self._sums.chunks += 1
-                if owner != _SHARED:
-                    total = self._sums.exclusive.get(owner, 0)
-                    self._sums.exclusive[owner] = total + stored_size
-        for pack in batch:
-            self._sums.packs += 1
-            self._sums.stored += pack.size
-            self._sums.live += live_size[pack.number]
-            if pack.number not in pinned:
-                payload = pack.size - overhead_of(live_count[pack.number])
-                self._sums.dead += max(payload - live_size[pack.number], 0)
-
-    def _find_owners(
-        self, batch: list[Pack], chunks: Mapping[Digest, tuple[int, int, int]]
-    ) -> dict[Digest, Digest]:
-        """Say of each chunk of the batch which content has it, or that several have it."""
-        owners: dict[Digest, Digest] = {}
-        seen: set[Digest] = set()
-        for pack in batch:
-            for name in self._database.read(list_contents_of_pack, pack.number, held_only=True):
-                if name not in seen:
-                    seen.add(name)
-                    self._claim(name, chunks, owners)
-        return owners
-
-    def _claim(
-        self,
-        name: Digest,
-        chunks: Mapping[Digest, tuple[int, int, int]],
-        owners: dict[Digest, Digest],
-    ) -> None:
+    def _claim(self, name: Digest) -> None:
         try:
             content = self._manifests.get(name)
         except DataLossError as error:
             self._sums.problems[name] = error.message
             return
-        if name not in self._sums.logical:
-            self._sums.logical[name] = _data_size(content)
-        for digest in iter_digests(content):
-            if digest in chunks and owners.setdefault(digest, name) != name:
-                owners[digest] = _SHARED
+        self._sums.logical[name] = _data_size(content)
+        self._claims.claim(len(self._names), set(iter_digests(content)))
+        self._names.append(name)
+
+    def _add_chunks(self, part: Part) -> None:
+        owners = self._claims.load(part)
+        sums = self._sums
+        for chunk in self._database.read(load_chunks_between, part.first, part.until):
+            owner = owners.get(key_of(chunk.digest))
+            # A pack that is newer than the figures' begin is not counted at all.
+            if owner is None or chunk.pack >= len(self._live_sizes):
+                continue
+            self._live_sizes[chunk.pack] += chunk.stored_size
+            self._live_counts[chunk.pack] += 1
+            sums.unique += chunk.plain_size
+            sums.chunks += 1
+            if owner != SHARED:
+                name = self._names[owner]
+                sums.exclusive[name] = sums.exclusive.get(name, 0) + chunk.stored_size
+
+    def _add_packs(self, batch: list[Pack]) -> None:
+        pinned = self._database.read(list_pinned_packs, [each.number for each in batch])
+        for pack in batch:
+            if pack.number >= len(self._live_sizes):
+                return
+            live_size = self._live_sizes[pack.number]
+            self._sums.packs += 1
+            self._sums.stored += pack.size
+            self._sums.live += live_size
+            if pack.number not in pinned:
+                payload = pack.size - overhead_of(self._live_counts[pack.number])
+                self._sums.dead += max(payload - live_size, 0)
 
 
 def _data_size(content: Manifest) -> int:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from clouddesktop.catalog import tables
+from clouddesktop.ids import Digest
+from clouddesktop.keeping import stats
 from clouddesktop.keeping.stats import StoreFigures, StoreMeter
+from clouddesktop.model.manifest import Manifest
 from clouddesktop.store.codec import encode
 from parts.keeping import CHUNK, Folderful, content_of
 
@@ -67,6 +70,25 @@ def test_each_image_is_told_what_is_its_own(folder: Folderful) -> None:
     assert figures.dead_bytes == 0
     assert figures.stored_bytes == sum(folder.column(tables.packs.c.size))
     assert figures.ratio == round(15 * CHUNK / figures.stored_bytes, 2)
+
+
+def test_each_content_is_read_once(folder: Folderful, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many packs and parts of the index it is spread over; the figures stay the same."""
+    for number, letters in enumerate(("abcdefgh", "efghijkl", "adgjmnop")):
+        folder.copy(str(number), letters)
+    whole = measure(folder)
+    read: list[Digest] = []
+    get = folder.manifests.get
+
+    def get_noted(digest: Digest) -> Manifest:
+        read.append(digest)
+        return get(digest)
+
+    monkeypatch.setattr(folder.manifests, "get", get_noted)
+    monkeypatch.setattr(stats, "_AT_ONCE", 1)
+    monkeypatch.setattr(stats, "_CHUNKS_AT_ONCE", 1)
+    assert measure(folder) == whole
+    assert len(read) == len(set(read)) == 3
 
 
 def test_dead_bytes_are_what_collections_give_back(folder: Folderful) -> None:
