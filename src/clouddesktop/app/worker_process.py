@@ -19,6 +19,7 @@ import structlog
 
 from clouddesktop.app.bootstrap import DataFolder
 from clouddesktop.app.foundation import Failpoint, founded, no_failpoint
+from clouddesktop.app.supervisor import State, tell_supervisor
 from clouddesktop.app.working import UPKEEP_SECONDS, working
 from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
@@ -132,16 +133,25 @@ def _work(
         if is_announced:
             sys.stdout.write(json.dumps({"event": "ready", "worker": worker.id}) + "\n")
             sys.stdout.flush()
+        # A child is not what systemd knows: its parent speaks.
+        tell = tell_supervisor if is_announced else _tell_nobody
+        tell(State.READY)
         _log.info("working", worker=worker.id)
         while not stop.wait(UPKEEP_SECONDS):
             try:
                 worker.keep_up()
             except Exception:  # noqa: BLE001  (whatever it is, the worker lives on and tries again)
                 _log.exception("upkeep failed, will be tried again")
+            tell(State.ALIVE)
+        tell(State.STOPPING)
         worker.hold()
         drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)
     return 0
+
+
+def _tell_nobody(_state: State) -> None:
+    pass
 
 
 def _end_at_once() -> None:
