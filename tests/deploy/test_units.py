@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.units import COMMON, NAMES, UNITS, confine, install_units, read_directives
+from deploy.units import COMMON, NAMES, UNITS, confine, install_units, read_directives, read_profile
 from parts.disks import MIB, convert, random_bytes, write_raw
 from parts.official import OfficialClient
 from parts.server import ServerProcess
@@ -74,14 +74,18 @@ def test_the_account_and_its_folders_can_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize("calls", [None, read_profile()], ids=["systemd", "container"])
 def test_the_program_works_under_the_restrictions(
-    make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
+    make_server: Callable[..., ServerProcess],
+    sources_dir: Path,
+    tmp_path: Path,
+    calls: set[str] | None,
 ) -> None:
     """A read-only machine, few devices, no rights, a filter: what needs QEMU is copied."""
     write_raw(tmp_path / "plain.raw", size=4 * MIB, data={MIB: random_bytes(MIB, seed=1)})
     convert(tmp_path / "plain.raw", sources_dir / "disk.qcow2", "-O", "qcow2")
     server = make_server(
-        command=(*confine(tmp_path), sys.executable, "-m", "clouddesktop", "serve")
+        command=(*confine(tmp_path, calls=calls), sys.executable, "-m", "clouddesktop", "serve")
     )
     server.start()
     assert server.process is not None

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -66,10 +66,20 @@ def _list_group(name: str) -> set[str]:
     return calls
 
 
-def confine(state: Path, *, further: str = "") -> tuple[str, ...]:
+def read_profile() -> set[str]:
+    """Give the names of system calls that the profile for container engines allows."""
+    profile = json.loads((DEPLOY / "seccomp.json").read_text())
+    [rule] = profile["syscalls"]
+    return set(rule["names"])
+
+
+def confine(
+    state: Path, *, further: str = "", calls: Collection[str] | None = None
+) -> tuple[str, ...]:
     """Give the words that run a command as the units do, with `state` as the one folder to write.
 
-    `further` are commands of a shell, run as the name space's root before the rest is locked.
+    `further` are commands of a shell, run as the name space's root before the rest is locked; `calls`
+    are allowed instead of those of the units.
     """
     directives = read_directives(COMMON)
     families = [
@@ -77,7 +87,7 @@ def confine(state: Path, *, further: str = "") -> tuple[str, ...]:
     ]
     filter_file = state / "filter.json"
     rules = {
-        "calls": sorted(expand_calls(directives["SystemCallFilter"])),
+        "calls": sorted(calls or expand_calls(directives["SystemCallFilter"])),
         "families": families,
         "is_code_fixed": "yes" in directives["MemoryDenyWriteExecute"],
     }
