@@ -78,7 +78,7 @@ def confine(
 ) -> tuple[str, ...]:
     """Give the words that run a command as the units do, with `state` as the one folder to write.
 
-    `further` are commands of a shell, run as the name space's root before the rest is locked; `calls`
+    `further` are commands of a shell, run before the rest is locked; `calls`
     are allowed instead of those of the units.
     """
     directives = read_directives(COMMON)
