@@ -318,6 +318,11 @@ def load_aws_settings() -> AwsSettings:
     return found
 
 
+def find_notify_socket() -> str | None:
+    """Give the socket at which systemd waits for news of this process, if it does."""
+    return os.environ.get("NOTIFY_SOCKET") or None  # noqa: TID251  (here it is read)
+
+
 def _drop_empty_variables(prefix: str) -> None:
     """Take out of the environment what is set to nothing: libraries read some of it themselves."""
     for name, value in list(os.environ.items()):  # noqa: TID251  (here it is read)

@@ -36,6 +36,7 @@ from clouddesktop.app.foundation import Failpoint, Foundation, founded, no_failp
 from clouddesktop.app.http_server import HttpServer
 from clouddesktop.app.oidc import make_oidc
 from clouddesktop.app.parts import Parts, built
+from clouddesktop.app.supervisor import State, tell_supervisor
 from clouddesktop.app.tls import TlsFiles, prepare_tls
 from clouddesktop.app.worker_process import WorkerProcess
 from clouddesktop.app.working import Worker, working
@@ -168,6 +169,7 @@ class _Server:
             self._announce(grpc_port=grpc_port, http_port=http.port)
             await stop.wait()
             _log.info("stopping")
+            tell_supervisor(State.STOPPING)
             upkeep.cancel()
             if self._worker is not None:
                 self._worker.hold()
@@ -250,11 +252,13 @@ class _Server:
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
+        tell_supervisor(State.READY)
 
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             await asyncio.to_thread(self._look_after)
+            tell_supervisor(State.ALIVE)  # the loop turns, and threads come back to it
 
     def _look_after(self) -> None:
         self._upkeep.attempt(self._keep_up_once)

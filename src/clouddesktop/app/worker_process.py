@@ -19,6 +19,7 @@ import structlog
 
 from clouddesktop.app.bootstrap import DataFolder
 from clouddesktop.app.foundation import Failpoint, founded, no_failpoint
+from clouddesktop.app.supervisor import State, tell_supervisor
 from clouddesktop.app.working import UPKEEP_SECONDS, working
 from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, InvalidArgumentError
@@ -146,10 +147,15 @@ def _work(
             sys.stdout.write(json.dumps({"event": "ready", "worker": worker.id}) + "\n")
             sys.stdout.flush()
         stop.has_begun = True
+        # A child is not what systemd knows: its parent speaks.
+        tell = tell_supervisor if is_announced else _tell_nobody
+        tell(State.READY)
         _log.info("working", worker=worker.id)
         upkeep = Trouble("upkeep")
         while not stop.wait(UPKEEP_SECONDS):
             upkeep.attempt(worker.keep_up)
+            tell(State.ALIVE)
+        tell(State.STOPPING)
         worker.hold()
         drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)
@@ -168,6 +174,10 @@ def _leave_threads() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _tell_nobody(_state: State) -> None:
+    pass
 
 
 def _end_at_once() -> None:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +139,8 @@ class QemuNbd:
 
     def kill(self) -> None:
         """Make it end at once: it only reads, so nothing is lost. Thread-safe."""
+        if self._filter_fd is not None:
+            _kill_children(self._running)
         self._running.kill()
 
     def wait_ended(self) -> None:
@@ -244,6 +247,20 @@ def _share(file: DiskFile, stack: ExitStack) -> _Shared:
     if whole is not file:
         node = {"driver": "raw", "offset": offset, "size": file.size, "file": node}
     return _Shared(fd=fd, node=node, bridge=None)
+
+
+def _kill_children(process: subprocess.Popen[bytes]) -> None:
+    """Kill what bwrap has started: at its very start it has not tied that life to its own yet.
+
+    It is stopped first, so that it starts nothing while we look.
+    """
+    process.send_signal(signal.SIGSTOP)
+    if process.returncode is not None:
+        return
+    with suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):  # all mean: it is gone
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
 
 
 def _inheritable(fd: int, stack: ExitStack) -> int:

@@ -7,11 +7,13 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from clouddesktop.disk.errors import (
 )
 from clouddesktop.disk.file import LocalFile
 from clouddesktop.disk.nbd import NbdDisk, open_nbd_disk
+from clouddesktop.disk.qemu import QemuNbd
 from clouddesktop.disk.reader import open_disk
 from clouddesktop.errors import UnavailableError
 from clouddesktop.model.manifest import Extent
@@ -60,6 +63,14 @@ def disk_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may read: what root starts becomes nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
     fd = os.open(path, os.O_RDONLY)
@@ -87,6 +98,45 @@ def read(disk: NbdDisk, offset: int, length: int) -> bytes:
 
 def fds() -> set[str]:
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208  (names only)
+
+
+def test_a_program_that_survives_its_sandbox_is_not_waited_for_in_vain(
+    disk_file: Path, open_folder: Path
+) -> None:
+    """Bwrap may be killed before it has tied the program's life to its own."""
+    tied = sandbox.choose_sandbox(sandbox.SandboxPolicy.REQUIRED)
+    assert tied is not None
+    untied = open_folder / "bwrap"
+    untied.write_text(
+        "#!/bin/bash\n"
+        'for word; do [ "$word" = --die-with-parent ] || words+=("$word"); done\n'
+        f'exec {tied.bwrap} "${{words[@]}}"\n'
+    )
+    untied.chmod(0o755)
+
+    def open_and_close() -> None:
+        with (
+            opened(disk_file) as fd,
+            QemuNbd(
+                LocalFile(fd),
+                driver="qcow2",
+                options={},
+                readers=1,
+                cpu_seconds=60,
+                sandbox=replace(tied, bwrap=str(untied)),
+            ) as server,
+        ):
+            assert server.clients[0].recv(8) == b"NBDMAGIC"
+            orphans.append(server.pid)
+
+    orphans: list[int] = []
+    thread = threading.Thread(target=open_and_close, daemon=True)
+    thread.start()
+    thread.join(30)
+    is_stuck = thread.is_alive()
+    if is_stuck:
+        os.kill(orphans[0], signal.SIGKILL)
+    assert not is_stuck
 
 
 def test_nothing_is_left_behind(disk_file: Path, tmp_path: Path) -> None:
