@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import (
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2_grpc import DesktopImageServiceStub
 from yandex.cloud.operation.operation_pb2 import Operation
 
+from parts.cluster import Cluster
 from parts.disks import MIB, random_bytes, write_raw
 from parts.official import OfficialClient
 from parts.rest import RestClient
@@ -28,10 +30,17 @@ Answer = str | grpc.StatusCode
 
 
 class Crowd:
-    """Clients with a connection each, who call as one when all of them are connected."""
+    """Clients with a connection each, who call as one when all of them are connected.
 
-    def __init__(self, server: ServerProcess) -> None:
+    They take turns among the servers; the first one's token is good for all.
+    """
+
+    def __init__(self, server: ServerProcess, *others: ServerProcess) -> None:
         self.client = OfficialClient(server.profile)
+        self._endpoints = [each.ready["grpc"] for each in (server, *others)]
+        self._authorities = b"".join(
+            (each.data_dir / "tls" / "ca.pem").read_bytes() for each in (server, *others)
+        )
         with RestClient(server.profile) as rest:
             self._authorization = ("authorization", f"Bearer {rest.token}")
         self._barrier = threading.Barrier(CLIENTS, timeout=60)
@@ -40,13 +49,16 @@ class Crowd:
         """Send it from everybody, with keys of their own if none is given."""
         with ThreadPoolExecutor(CLIENTS) as pool:
             keys = [key or str(uuid.uuid4()) for _ in range(CLIENTS)]
-            calls = [pool.submit(self._copy_alone, request, each) for each in keys]
+            calls = [
+                pool.submit(self._copy_alone, request, each, endpoint)
+                for each, endpoint in zip(keys, itertools.cycle(self._endpoints), strict=False)
+            ]
         return [call.result() for call in calls]
 
-    def _copy_alone(self, request: CopyDesktopImageRequest, key: str) -> Answer:
-        credentials = grpc.ssl_channel_credentials(self.client.root_certificates)
+    def _copy_alone(self, request: CopyDesktopImageRequest, key: str, endpoint: str) -> Answer:
+        credentials = grpc.ssl_channel_credentials(self._authorities)
         own_connection = [("grpc.use_local_subchannel_pool", 1)]
-        with grpc.secure_channel(self.client.endpoint, credentials, own_connection) as channel:
+        with grpc.secure_channel(endpoint, credentials, own_connection) as channel:
             grpc.channel_ready_future(channel).result(timeout=60)
             self._barrier.wait()
             metadata = (self._authorization, ("idempotency-key", key))
@@ -73,7 +85,22 @@ def copy_as_one(crowd: Crowd, request: CopyDesktopImageRequest, *, key: str) -> 
 def test_a_crowd_with_one_key_makes_one_image(server: ServerProcess, sources_dir: Path) -> None:
     """All get one operation: of new content, of known content, and of an image that is gone."""
     write_raw(sources_dir / "golden.raw", size=4 * MIB, data={0: random_bytes(MIB, seed=1)})
-    crowd = Crowd(server)
+    check_one_key(Crowd(server))
+
+
+def test_a_crowd_with_one_key_at_many_servers_makes_one_image(cluster: Cluster) -> None:
+    """The same, where the clients are spread over three servers and the copies run on a worker."""
+    source = cluster.sources_dir / "golden.raw"
+    write_raw(source, size=4 * MIB, data={0: random_bytes(MIB, seed=1)})
+    servers = [cluster.make_server() for _ in range(3)]
+    for each in servers:
+        each.start()
+    cluster.make_worker().start()
+    check_one_key(Crowd(*servers))
+
+
+def check_one_key(crowd: Crowd) -> None:
+    """A crowd that shares a key gets one operation, whatever has become of the image since."""
     client, folder_id = crowd.client, crowd.client.folder_id
     new = CopyDesktopImageRequest(folder_id=folder_id, image_id="golden", name="new content")
     known = CopyDesktopImageRequest(folder_id=folder_id, image_id="golden", name="known content")
