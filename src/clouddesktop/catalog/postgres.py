@@ -27,8 +27,13 @@ _WRITE_LOCK = 0x636C6F7564  # "cloud" and "deskt", as numbers that nobody else i
 _MIGRATION_LOCK = 0x6465736B74
 
 _CONNECT_SECONDS = 5
-_SILENT_MS = 10_000
-"""How long a connection may leave what we send unacknowledged before it counts as cut."""
+_LINE = {
+    "tcp_user_timeout": "10000",  # ms that what we send may be left unacknowledged
+    "keepalives_idle": "5",  # s without a byte, then a probe every 2 s: who waits for an answer
+    "keepalives_interval": "2",  # has sent all it has, and would wait for hours
+    "keepalives_count": "3",
+}
+"""When a connection counts as cut: of every connection of ours, DBOS's too, so in the URL."""
 
 _PAUSED_MS = 5_000
 """How long a process may pause inside a transaction: others wait for its lock."""
@@ -76,7 +81,8 @@ class Postgres:
                 "The database setting is no postgresql://USER@HOST:PORT/NAME.",
                 remedy="Name the database; a password may come from ~/.pgpass or PGPASSWORD.",
             )
-        self.url = parsed.render_as_string(hide_password=False)
+        line = {name: each for name, each in _LINE.items() if name not in parsed.query}
+        self.url = parsed.update_query_dict(line).render_as_string(hide_password=False)
         self.shown_url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
 
     def make_engine(self) -> sa.Engine:
@@ -87,7 +93,6 @@ class Postgres:
             pool_pre_ping=True,  # after the server was away, every connection is dead
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "tcp_user_timeout": _SILENT_MS,
                 "application_name": "clouddesktop",
                 "options": f"-c idle_in_transaction_session_timeout={_PAUSED_MS}"
                 f" -c lock_timeout={_LOCK_MS}",

@@ -16,7 +16,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from clouddesktop.workflow.queue import APPLICATION, APPLICATION_VERSION, WorkflowQueue
+from clouddesktop.workflow.queue import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    PAUSED_SECONDS,
+    WorkflowQueue,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,6 +119,7 @@ class WorkflowEngine:
             "executor_id": executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "max_executor_threads": 64,
+            "sys_db_idle_transaction_timeout_sec": PAUSED_SECONDS,
             "log_level": "ERROR",
             "use_listen_notify": False,
             "run_migrations": False,

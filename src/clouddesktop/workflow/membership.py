@@ -3,6 +3,7 @@
     silent since        0 .. lease / 5      the usual, between two signs
                         lease               others remove it and take its workflows over
     wakes up later      its next sign finds no row: `on_lost` ends the process
+    hangs in a sign     the same, once that has taken a lease and HUNG_SECONDS
 
 What a worker does that others take for dead is harmless, since each of its writes names the run it
 belongs to, and that run is over. It ends all the same: it cannot get new work under its old name.
@@ -27,6 +28,10 @@ _SIGNS_PER_LEASE = 5
 _MOST_MISSED = 2
 """Signs that may be late before the database counts as having been away: others were cut off, too,
 and have been silent for one sign longer at most, which is still less than a lease."""
+
+HUNG_SECONDS = 10
+"""How much longer than a lease a sign may take. What is down is told sooner than that; where
+nothing comes back at all, this process's other queries hang like it, and may do so for ever."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,13 +59,16 @@ class Membership:
         self._on_lost = on_lost
         self._ended = threading.Event()
         self._steady_since = self._last_sign = time.monotonic()
+        self._sign_began: float | None = None
         self._thread = threading.Thread(target=self._give_signs, name="membership", daemon=True)
+        self._watch = threading.Thread(target=self._watch_signs, name="hung signs", daemon=True)
 
     def join(self) -> None:
         """Count as alive from now on."""
         self._database.write(workers.join, self._worker_id, host=self._host)
         self._last_sign = time.monotonic()
         self._thread.start()
+        self._watch.start()
 
     def leave(self) -> None:
         """Let others take over at once; call it when nothing runs here any more."""
@@ -101,11 +109,14 @@ class Membership:
 
     def _give_signs(self) -> None:
         while not self._ended.wait(self._pause_seconds):
+            self._sign_began = time.monotonic()
             try:
                 is_member = self._database.write_apart(workers.renew, self._worker_id)
             except CloudDesktopError as error:
                 _log.warning("no sign of life could be given", why=error.message)
                 continue
+            finally:
+                self._sign_began = None
             now = time.monotonic()
             if now - self._last_sign > _MOST_MISSED * self._pause_seconds:
                 self._steady_since = now
@@ -114,3 +125,12 @@ class Membership:
                 _log.error("others have taken this worker for dead: it ends")
                 self._on_lost()
                 return
+
+    def _watch_signs(self) -> None:
+        while not self._ended.wait(self._pause_seconds):
+            began = self._sign_began
+            if began is None or time.monotonic() - began < self._lease_seconds + HUNG_SECONDS:
+                continue
+            _log.error("the database has not answered for too long: this worker ends")
+            self._on_lost()
+            return

@@ -22,6 +22,9 @@ APPLICATION = "clouddesktop"
 APPLICATION_VERSION = "1"
 """Raise only when the order of steps changes: workflows in flight stay with their version."""
 
+PAUSED_SECONDS = 5.0
+"""How long a process may pause inside a transaction of DBOS's: others wait for its rows."""
+
 _QUEUE = "copies"
 _POLL_SECONDS = 0.1
 _LIVE = ["PENDING", "ENQUEUED", "DELAYED"]
@@ -50,6 +53,7 @@ class WorkflowQueue:
             system_database_url=self.database_url,
             serializer=DBOSPortableJSONSerializer(),
             application_name=APPLICATION,
+            sys_db_idle_transaction_timeout_sec=PAUSED_SECONDS,
             retry_connection_errors=False,  # who asks for something can be told that it is away
         )
 

@@ -210,6 +210,14 @@ def _count_sessions(connection: psycopg.Connection[tuple[int]], name: str | None
     return found[0]
 
 
+def test_a_cut_line_is_noticed_by_who_waits_for_an_answer(url: str) -> None:
+    """In the URL, so that DBOS's own connections have it, too; what the operator says counts."""
+    line = sa.make_url(Database(url).url).query
+    assert {"tcp_user_timeout", "keepalives_idle", "keepalives_count"} <= set(line)
+    set_by_hand = sa.make_url(Database(f"{url}&keepalives_idle=60").url).query
+    assert set_by_hand == {**line, "keepalives_idle": "60"}
+
+
 def test_who_waits_for_a_migration_does_not_hold_it_up(url: str) -> None:
     """An index that is made beside other work waits for every statement that runs."""
     first, second = Database(url), Database(url)
