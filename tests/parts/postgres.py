@@ -61,6 +61,11 @@ class Postgres:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return f"postgresql://{self.user}@/{name}?host={self.folder}"
 
+    @property
+    def socket_path(self) -> Path:
+        """Where it listens."""
+        return self.folder / ".s.PGSQL.5432"
+
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Connect to the database `postgres`."""
         return psycopg.connect(host=str(self.folder), user=self.user, dbname="postgres", **options)
