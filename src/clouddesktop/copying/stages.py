@@ -19,7 +19,7 @@ from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.cancelling import Cancellation
-from clouddesktop.copying.ranges import RangeMemory, RangeStore
+from clouddesktop.copying.ranges import RangeMemory, RangeStore, epoch_of
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.sharing import SharedRanges
 from clouddesktop.copying.turns import RangeTurns
@@ -230,10 +230,16 @@ class CopyStages:
         self._failpoint("rollback-end")
 
     def _delete_left_packs(self, chunks: ChunkStore) -> None:
-        """Delete what interrupted runs of this copy have written and not recorded."""
+        """Delete what interrupted runs of this copy have written and not recorded.
+
+        Nothing of later runs: this one may be over without knowing it yet.
+        """
         operation_id = self._run.operation_id
+        written = [
+            each for each in chunks.iter_packs(operation_id) if epoch_of(each) <= self._run.epoch
+        ]
         indexed = self._database.read(rolling_back.indexed_packs, operation_id)
-        for pack_id in list(chunks.iter_packs(operation_id)):
+        for pack_id in written:
             if pack_id not in indexed:
                 chunks.delete_pack(pack_id)
 
