@@ -14,6 +14,7 @@ from yandex.cloud.clouddesktop.v1.desktop_image_pb2 import DesktopImage
 from yandex.cloud.clouddesktop.v1.desktop_image_service_pb2 import ListDesktopImagesRequest
 from yandex.cloud.operation.operation_pb2 import Operation
 
+from clouddesktop.catalog import tables
 from parts.cluster import LEASE_SECONDS, Cluster, WorkerProcess
 from parts.disks import MIB, random_bytes
 from parts.failover import fail_over, write_disk
@@ -132,6 +133,17 @@ def test_a_worker_that_comes_back_from_a_pause_changes_nothing(cluster: Cluster,
     assert client.get_operation(operation.id) == finished
     check(cluster, finished, raw)
     assert idle.stop() == 0
+
+
+def test_a_worker_makes_no_key(cluster: Cluster) -> None:
+    """Those of the admin are for people, and a machine that copies has none of them."""
+    worker = cluster.make_worker()
+    worker.start()
+    assert worker.stop() == 0
+    assert not list(worker.data_dir.rglob("*.json"))
+    with cluster.inspected() as inspection:
+        assert inspection.count(tables.folders) == 1
+        assert inspection.count(tables.authorized_keys) == 0
 
 
 def test_a_worker_that_is_stopped_hands_over_at_once(cluster: Cluster, raw: Path) -> None:

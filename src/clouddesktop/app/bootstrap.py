@@ -158,13 +158,15 @@ def prepare_token_seed(folder: DataFolder, database: Database) -> bytes:
     return seed
 
 
-def prepare_catalogue(database: Database, folder: DataFolder) -> Folder:
+def prepare_catalogue(database: Database, folder: DataFolder, *, has_admin: bool = True) -> Folder:
     """Make the cloud, the default folder and the admin with its key, those that are missing.
+
+    A worker has no use for the admin: with `has_admin` false, there is none in its data folder.
 
     Returns:
         The folder named `default`.
     """
-    return database.write(_prepare_rows, folder)
+    return database.write(_prepare_rows, folder if has_admin else None)
 
 
 def write_profile(
@@ -182,7 +184,7 @@ def write_profile(
     write_file(folder.profile, yaml.safe_dump(profile, sort_keys=False).encode())
 
 
-def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
+def _prepare_rows(connection: sa.Connection, folder: DataFolder | None) -> Folder:
     now = datetime.now(tz=UTC)
     default = _find_default(connection)
     if default is None:
@@ -196,6 +198,8 @@ def _prepare_rows(connection: sa.Connection, folder: DataFolder) -> Folder:
         default = Folder(id=new_id(Prefix.FOLDER), cloud_id=cloud.id, name=_DEFAULT, created_at=now)
         add_folder(connection, default)
     set_fact(connection, DEFAULT_FOLDER, default.id)
+    if folder is None:
+        return default
     if not folder.admin_key.exists() or not _is_registered(connection, folder.admin_key):
         admin = _prepare_admin(connection, default, now)
         key, document = make_authorized_key(admin, now=now)

@@ -58,9 +58,11 @@ class AnotherStoreError(FailedPreconditionError):
 
 @contextmanager
 def founded(
-    settings: Settings, folder: DataFolder, *, failpoint: Failpoint
+    settings: Settings, folder: DataFolder, *, failpoint: Failpoint, has_admin: bool = True
 ) -> Iterator[Foundation]:
     """Open the database and the store on a data folder that is held; the first process makes them.
+
+    With `has_admin` false, no key of the admin is made in that folder.
 
     Raises:
         CloudDesktopError: a part cannot be used; names the setting or the file.
@@ -69,7 +71,7 @@ def founded(
         database = open_database(settings, folder)
         stack.callback(database.close)
         migrate(database)
-        default = prepare_catalogue(database, folder)
+        default = prepare_catalogue(database, folder, has_admin=has_admin)
         blobs = open_own_store(settings.store or folder.store.resolve().as_uri(), database)
         keys = open_keys(settings.encryption_keys, database)
         queue = WorkflowQueue(database_url=database.url)

@@ -136,7 +136,9 @@ def _work(
 ) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
-        foundation = stack.enter_context(founded(settings, folder, failpoint=failpoint))
+        foundation = stack.enter_context(
+            founded(settings, folder, failpoint=failpoint, has_admin=False)
+        )
         if not foundation.database.is_shared or not settings.workers:
             raise InvalidArgumentError(
                 "A worker needs a database that it can share, and something to do.",
