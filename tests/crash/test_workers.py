@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from parts.disks import MIB, random_bytes
 from parts.failover import fail_over, write_disk
 from parts.official import OfficialClient, refused
 from parts.postgres import Postgres
+from parts.server import ServerProcess
 from parts.waiting import wait_for
 
 pytestmark = pytest.mark.crash
@@ -172,6 +174,30 @@ def test_a_server_starts_its_own_worker_again(cluster: Cluster, raw: Path) -> No
     wait_bytes(cluster, operation, done)
     check(cluster, client.wait(operation.id), raw)
     assert server.stop() == 0
+
+
+def test_a_servers_own_worker_leaves_the_processors_to_calls(cluster: Cluster) -> None:
+    """It is nicer than the server, with each of its threads; a worker apart is not."""
+    server, worker = cluster.make_server(workers=1), cluster.make_worker()
+    server.start()
+    worker.start()
+    assert server.process is not None
+    assert worker.process is not None
+    own = psutil.Process(server.process.pid).nice()
+    assert psutil.Process(worker.process.pid).nice() == own
+    wait_for(
+        lambda: any(len(nice) > 1 and min(nice) > own for nice in children_niceness(server)),
+        "all threads of the server's worker are nicer than the server",
+    )
+
+
+def children_niceness(server: ServerProcess) -> list[list[int]]:
+    """Give the niceness of each thread of each child."""
+    assert server.process is not None
+    return [
+        [os.getpriority(os.PRIO_PROCESS, thread.id) for thread in child.threads()]
+        for child in psutil.Process(server.process.pid).children()
+    ]
 
 
 def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw: Path) -> None:
