@@ -175,7 +175,9 @@ def find_known(database: Database) -> Known:
             ],
             pack_id=PackId(connection.scalars(sa.select(tables.packs.c.id).limit(1)).one()),
             content=connection.execute(sa.select(tables.known_contents).limit(1)).one(),
-            cloud_id=connection.scalars(sa.select(tables.clouds.c.id).limit(1)).one(),
+            cloud_id=connection.scalars(
+                sa.select(tables.folders.c.cloud_id).where(tables.folders.c.id == folder_id)
+            ).one(),
         )
 
     return database.read(pick)
