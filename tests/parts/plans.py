@@ -280,7 +280,9 @@ def whole_queries(database: Database) -> dict[str, Ask]:
     return {
         "contents that nobody has": lambda: database.read(collecting.list_dead_contents, limit=1),
         "packs to look into, counted": lambda: database.read(collecting.count_dirty_packs),
-        "store stats, its images": lambda: database.read(usage.list_image_usage),
+        "store stats, its images": lambda: database.read(
+            usage.list_image_usage, limit=5_000, after="e3v8"
+        ),
     }
 
 
