@@ -1,12 +1,13 @@
 """What calls take with 1,000 and with 1,000,000 images on PostgreSQL, in the same run.
 
     uv run benchmarks/scale.py [--images N] [--operations N] [--folders N] [--rounds N]
-                               [--seconds S] [--callers N] [--keep DIR] [--plans]
+                               [--seconds S] [--callers N] [--keep DIR] [--plans | --retention]
 
 One PostgreSQL with two databases, each with a real API server of its own (`serve --workers 0`). The
 servers are asked in turn, for a short while each, so that what else the machine does befalls both.
 `--keep` leaves the filled databases in a folder, and uses those that are there. `--plans` prints
-how PostgreSQL runs the frequent queries, as docs/scale.md has it.
+how PostgreSQL runs the frequent queries, as docs/scale.md has it. `--retention` asks the large
+server alone, idle and while old operations are pruned without a pause.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -43,6 +47,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from benchmarks.api import IMAGES, PAGE, Kind, Measured, Metadata, create_token, run_calls
 
 from clouddesktop.catalog.engine import Database
+from clouddesktop.catalog.pruning import PRUNED_AT_ONCE, prune_operations
 from clouddesktop.client.identity import ServiceAccountKey
 from clouddesktop.workflow.queue import WorkflowQueue
 from parts.official import OfficialClient
@@ -60,6 +65,7 @@ from parts.server import ServerProcess
 
 OPERATIONS = "/yandex.cloud.operation.OperationService/Get"
 SMALL = Shape(images=1_000, operations=10_000, folders=4)
+BESIDE_PRUNING = ("Get", "Copy of known content")
 WARM_UP_SECONDS = 3.0
 SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "8GB", "random_page_cost": "1.1"}
 
@@ -84,6 +90,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for the databases, which stays")
     parser.add_argument("--plans", action="store_true", help="print plans, and ask nothing")
+    parser.add_argument("--retention", action="store_true", help="idle beside pruning, no sizes")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="scale-"))
     folder.mkdir(exist_ok=True)
@@ -99,6 +106,8 @@ def main() -> None:
         if options.plans:
             print_plans(installations[-1].url)
             print_sizes(installations[-1].url)
+        elif options.retention:
+            run([installations[-1]] * 2, options)
         else:
             run(installations, options)
     finally:
@@ -139,20 +148,74 @@ def open_installation(postgres: Postgres, folder: Path, name: str, shape: Shape)
 
 def run(installations: list[Installation], options: argparse.Namespace) -> None:
     """Ask the servers in turn."""
-    for each in installations:
-        each.server.start()
+    servers = list({id(each.server): each.server for each in installations}.values())
+    for server in servers:
+        server.start()
+    pruner = Pruner(installations[-1].url) if options.retention else None
     try:
         clients = [OfficialClient(each.server.profile) for each in installations]
         kinds = [
             make_kinds(each, client) for each, client in zip(installations, clients, strict=True)
         ]
+        if pruner:  # of the rest, some would be asked for what has been pruned
+            kinds = [[each for each in some if each.name in BESIDE_PRUNING] for some in kinds]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            results = runner.run(measure(kinds, clients, options))
+            results = runner.run(measure(kinds, clients, options, pruner))
     finally:
-        for each in installations:
-            each.server.stop()
-    print_table(results, installations, options)
+        for server in servers:
+            server.stop()
+    if pruner is None:
+        print_table(results, [f"{each.shape.images:,}" for each in installations], options)
+    else:
+        print_table(results, ["idle", "pruning"], options)
+        pruner.close()
     print_sizes(installations[-1].url)
+
+
+class Pruner:
+    """Prunes old operations in a thread, one batch after the other, as a worker does each second.
+
+    It does not wait in between: what is measured is the worst that a worker could do.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database, self._queue = Database(url), WorkflowQueue(database_url=url)
+        self._queue.open()
+        self._seconds: list[float] = []
+        self._pruned = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Prune while the context lasts."""
+        ended = threading.Event()
+
+        def prune() -> None:
+            due = datetime.now(tz=UTC) - timedelta(days=30)
+            while not ended.is_set():
+                begin = time.perf_counter()
+                pruned = self._database.write(prune_operations, ended_before=due, keys_before=due)
+                self._seconds.append(time.perf_counter() - begin)
+                self._queue.prune(due, at_once=PRUNED_AT_ONCE)
+                self._pruned += pruned
+
+        thread = threading.Thread(target=prune)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def close(self) -> None:
+        """Say what was done."""
+        batches = sorted(self._seconds)
+        print(
+            f"\n{self._pruned:,} operations pruned in {len(batches)} batches; a batch took"
+            f" {batches[len(batches) // 2] * 1000:.0f} ms in the middle,"
+            f" {batches[-1] * 1000:.0f} ms at most"
+        )
+        self._queue.close()
+        self._database.close()
 
 
 def make_kinds(installation: Installation, client: OfficialClient) -> list[Kind]:
@@ -251,9 +314,12 @@ def is_done(answer: bytes) -> bool:
 
 
 async def measure(
-    kinds: list[list[Kind]], clients: list[OfficialClient], options: argparse.Namespace
+    kinds: list[list[Kind]],
+    clients: list[OfficialClient],
+    options: argparse.Namespace,
+    pruner: Pruner | None,
 ) -> dict[str, list[Measured]]:
-    """Ask both for each kind of call, in turn."""
+    """Ask both for each kind of call, in turn; the second while `pruner` works, if there is one."""
     results = {kind.name: [Measured() for _ in kinds] for kind in kinds[0]}
     channels = [
         grpc.aio.secure_channel(
@@ -270,14 +336,15 @@ async def measure(
             for which, (of_server, channel) in turn if number % 2 else reversed(turn):
                 kind = of_server[place]
                 latencies: list[float] = []
-                await run_calls(
-                    channel,
-                    kind,
-                    kind.path,
-                    callers=options.callers,
-                    seconds=options.seconds,
-                    latencies=latencies,
-                )
+                with pruner.working() if pruner and which else nullcontext():
+                    await run_calls(
+                        channel,
+                        kind,
+                        kind.path,
+                        callers=options.callers,
+                        seconds=options.seconds,
+                        latencies=latencies,
+                    )
                 results[kind.name][which].add(latencies, seconds=options.seconds, cpu_seconds=0)
     for channel in channels:
         await channel.close()
@@ -285,13 +352,10 @@ async def measure(
 
 
 def print_table(
-    results: dict[str, list[Measured]],
-    installations: list[Installation],
-    options: argparse.Namespace,
+    results: dict[str, list[Measured]], sizes: list[str], options: argparse.Namespace
 ) -> None:
     """Print what calls took at both sizes."""
     print(f"\n{options.callers} callers, {options.rounds} rounds of {options.seconds:g} s\n")
-    sizes = [f"{each.shape.images:,}" for each in installations]
     print(
         "| call |"
         + "".join(f" p50 ms, {each} |" for each in sizes)

@@ -175,7 +175,9 @@ def find_known(database: Database) -> Known:
             ],
             pack_id=PackId(connection.scalars(sa.select(tables.packs.c.id).limit(1)).one()),
             content=connection.execute(sa.select(tables.known_contents).limit(1)).one(),
-            cloud_id=connection.scalars(sa.select(tables.clouds.c.id).limit(1)).one(),
+            cloud_id=connection.scalars(
+                sa.select(tables.folders.c.cloud_id).where(tables.folders.c.id == folder_id)
+            ).one(),
         )
 
     return database.read(pick)
@@ -278,7 +280,9 @@ def whole_queries(database: Database) -> dict[str, Ask]:
     return {
         "contents that nobody has": lambda: database.read(collecting.list_dead_contents, limit=1),
         "packs to look into, counted": lambda: database.read(collecting.count_dirty_packs),
-        "store stats, its images": lambda: database.read(usage.list_image_usage),
+        "store stats, its images": lambda: database.read(
+            usage.list_image_usage, limit=5_000, after="e3v8"
+        ),
     }
 
 

@@ -63,8 +63,11 @@ def list_held_contents(
     return [Digest(each) for each in connection.scalars(query)]
 
 
-def list_image_usage(connection: sa.Connection) -> list[ImageUsage]:
-    """List the images, of desktops and imported ones, that have a content; by their ids."""
+def list_image_usage(connection: sa.Connection, *, limit: int, after: str = "") -> list[ImageUsage]:
+    """List the images, of desktops and imported ones, that have a content; by their ids.
+
+    A page of them: a transaction in which a million rows are read would be ended as one that waits.
+    """
     of_both = (
         sa.select(
             table.c.id,
@@ -74,10 +77,16 @@ def list_image_usage(connection: sa.Connection) -> list[ImageUsage]:
             manifests.c.disk_size,
             manifests.c.storage_size,
             manifests.c.verified_at,
-        ).join(manifests, manifests.c.digest == table.c.manifest)
+        )
+        .join(manifests, manifests.c.digest == table.c.manifest)
+        .where(table.c.id > after)
+        .order_by(table.c.id)
+        .limit(limit)
+        .subquery()
         for table in (images, compute_images)
     )
-    rows = connection.execute(sa.union_all(*of_both).order_by("id"))
+    both = sa.union_all(*(sa.select(each) for each in of_both))
+    rows = connection.execute(both.order_by("id").limit(limit))
     return [
         ImageUsage(
             id=row.id,

@@ -34,6 +34,7 @@ from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.store.packs import overhead_of
 
 _AT_ONCE = 512
+_USAGES_AT_ONCE = 5_000
 _CHUNKS_AT_ONCE = 65_536
 """Some 25 MiB of memory."""
 
@@ -132,7 +133,7 @@ class _Measuring:
         return self._figures()
 
     def _figures(self) -> StoreFigures:
-        usages = self._database.read(list_image_usage)
+        usages = self._list_usages()
         owners: dict[Digest, int] = {}
         for each in usages:
             owners[each.manifest] = owners.get(each.manifest, 0) + 1
@@ -158,6 +159,14 @@ class _Measuring:
             problems=list(sums.problems.values()),
             last_collection=self._database.read(find_last_run, RunKind.GC),
         )
+
+    def _list_usages(self) -> list[ImageUsage]:
+        usages: list[ImageUsage] = []
+        after = ""
+        while page := self._database.read(list_image_usage, limit=_USAGES_AT_ONCE, after=after):
+            usages += page
+            after = page[-1].id
+        return usages
 
     def _claim(self, name: Digest) -> None:
         try:

@@ -87,6 +87,7 @@ def test_each_content_is_read_once(folder: Folderful, monkeypatch: pytest.Monkey
     monkeypatch.setattr(folder.manifests, "get", get_noted)
     monkeypatch.setattr(stats, "_AT_ONCE", 1)
     monkeypatch.setattr(stats, "_CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(stats, "_USAGES_AT_ONCE", 1)
     assert measure(folder) == whole
     assert len(read) == len(set(read)) == 3
 
