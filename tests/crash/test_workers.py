@@ -144,7 +144,6 @@ def test_a_worker_makes_no_key(cluster: Cluster) -> None:
     assert worker.stop() == 0
     assert not list(worker.data_dir.rglob("*.json"))
     with cluster.inspected() as inspection:
-        assert inspection.count(tables.folders) == 1
         assert inspection.count(tables.authorized_keys) == 0
 
 

@@ -124,15 +124,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
         duty = Duty(is_mine=not database.is_shared)
         membership = None
         if database.is_shared:
-            membership = Membership(
-                database=database,
-                queue=foundation.queue,
-                worker_id=worker_id,
-                host=socket.gethostname(),
-                lease_seconds=settings.worker_lease,
-                on_lost=on_lost,
-            )
-            membership.join()
+            membership = _join(foundation, worker_id, on_lost=on_lost)
             stack.callback(membership.leave)
         engine = WorkflowEngine(queue=foundation.queue, executor_id=worker_id)
         stack.callback(engine.stop)
@@ -177,12 +169,21 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             _idle_collections=IdleCollections(
                 database=database, desk=keeper.desk, after_seconds=settings.collect_after
             ),
-            _retention=Retention(
-                database=database,
-                days=settings.operation_retention,
-                prune_workflows=partial(foundation.queue.prune, at_once=PRUNED_AT_ONCE),
-            ),
+            _retention=_make_retention(foundation),
         )
+
+
+def _join(foundation: Foundation, worker_id: str, *, on_lost: Callable[[], None]) -> Membership:
+    membership = Membership(
+        database=foundation.database,
+        queue=foundation.queue,
+        worker_id=worker_id,
+        host=socket.gethostname(),
+        lease_seconds=foundation.settings.worker_lease,
+        on_lost=on_lost,
+    )
+    membership.join()
+    return membership
 
 
 def _make_orphans(foundation: Foundation) -> CopyOrphans:
@@ -194,6 +195,14 @@ def _make_orphans(foundation: Foundation) -> CopyOrphans:
         queue=queue,
         read_versions=lambda: database.read(list_versions),
         grace_seconds=foundation.settings.worker_lease,
+    )
+
+
+def _make_retention(foundation: Foundation) -> Retention:
+    return Retention(
+        database=foundation.database,
+        days=foundation.settings.operation_retention,
+        prune_workflows=partial(foundation.queue.prune, at_once=PRUNED_AT_ONCE),
     )
 
 
