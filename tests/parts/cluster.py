@@ -18,10 +18,6 @@ import pytest
 import sqlalchemy as sa
 
 from clouddesktop.catalog import tables
-from clouddesktop.catalog.engine import Database
-from clouddesktop.store.blobs import open_store
-from clouddesktop.store.chunks import ChunkStore
-from clouddesktop.store.manifests import ManifestStore
 from parts.faults import FAULTY_COMMAND
 from parts.inspection import Inspection
 from parts.postgres import Postgres
@@ -147,12 +143,7 @@ class Cluster:
     @contextmanager
     def inspected(self) -> Iterator[Inspection]:
         """Look at what is really in the database and the store."""
-        blobs = open_store(self.store_url)
-        inspection = Inspection(
-            database=Database(self.database_url),
-            chunks=ChunkStore(blobs),
-            manifests=ManifestStore(blobs),
-        )
+        inspection = Inspection.of_shared(self.database_url, self.store_url, self.variables)
         yield inspection
         inspection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,22 @@ class Inspection:
     @classmethod
     def of_server(cls, server: ServerProcess) -> Inspection:
         """Look into what a server works on, wherever that lies."""
-        given = server.variables
+        return cls.of_shared(server.database_url, server.store_url, server.variables)
+
+    @classmethod
+    def of_shared(
+        cls, database_url: str, store_url: str, variables: Mapping[str, str]
+    ) -> Inspection:
+        """Look into a database and a store; S3 is reached as the variables say."""
         access = S3Access(
-            endpoint=given.get("AWS_ENDPOINT_URL"),
-            region=given.get("AWS_REGION", ""),
-            access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-            secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
+            endpoint=variables.get("AWS_ENDPOINT_URL"),
+            region=variables.get("AWS_REGION", ""),
+            access_key_id=variables.get("AWS_ACCESS_KEY_ID"),
+            secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY"),
         )
-        blobs = open_store(server.store_url, access=access)
+        blobs = open_store(store_url, access=access)
         return cls(
-            database=Database(server.database_url),
+            database=Database(database_url),
             chunks=ChunkStore(blobs),
             manifests=ManifestStore(blobs),
         )
