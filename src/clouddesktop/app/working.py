@@ -132,7 +132,6 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             foundation,
             threads,
             ranges_at_once=ranges_at_once,
-            turns=RangeTurns(ranges_at_once),
             spool=spool,
             worker_id=worker_id if database.is_shared else None,
         )
@@ -142,11 +141,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
         helper = None
         if database.is_shared:
             helper = _make_helper(
-                foundation,
-                threads,
-                ranges_at_once=ranges_at_once,
-                worker_id=worker_id,
-                is_idle=lambda: engine.is_idle,
+                foundation, threads, engine, ranges_at_once=ranges_at_once, worker_id=worker_id
             )
             helper.launch()
             stack.callback(helper.close, timeout_seconds=0)
@@ -211,7 +206,6 @@ def _make_copies(
     threads: Executor,
     *,
     ranges_at_once: int,
-    turns: RangeTurns,
     spool: Spool,
     worker_id: str | None,
 ) -> CopyWorkflow:
@@ -222,7 +216,7 @@ def _make_copies(
         manifests=foundation.manifests,
         threads=threads,
         ranges_at_once=ranges_at_once,
-        turns=turns,
+        turns=RangeTurns(ranges_at_once),
         sandbox=SandboxPolicy(foundation.settings.sandbox),
         spool=spool,
         failpoint=foundation.failpoint,
@@ -233,10 +227,10 @@ def _make_copies(
 def _make_helper(
     foundation: Foundation,
     threads: Executor,
+    engine: WorkflowEngine,
     *,
     ranges_at_once: int,
     worker_id: str,
-    is_idle: Callable[[], bool],
 ) -> CopyHelper:
     return CopyHelper(
         worker_id=worker_id,
@@ -246,7 +240,7 @@ def _make_helper(
         threads=threads,
         ranges_at_once=ranges_at_once,
         sandbox=SandboxPolicy(foundation.settings.sandbox),
-        is_idle=is_idle,
+        is_idle=lambda: engine.is_idle,
         failpoint=foundation.failpoint,
     )
 
