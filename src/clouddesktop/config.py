@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     grpc: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC API; port 0: any.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT of HTTPS; port 0: any.")
     plaintext: bool = Field(default=False, description="No TLS; for loopback addresses only.")
+    reuse_port: bool = Field(
+        default=False, description="Listen beside other servers of a shared database."
+    )
     database: str | None = Field(
         None, description="sqlite:///PATH or postgresql://…; default in the data folder."
     )
@@ -71,6 +74,9 @@ class Settings(BaseSettings):
     upload_size: int = Field(1 << 40, gt=0, description="Bytes of a file that is uploaded.")
     upload_expire: float = Field(
         86400.0, gt=0, description="Seconds after which an upload is forgotten."
+    )
+    uploads: Path | None = Field(
+        None, description="Folder for uploads, which servers and workers may share."
     )
     spool_size: int | None = Field(
         None, ge=0, description="Bytes for unpacking files; default: what is free, less 1 GiB."

@@ -16,7 +16,6 @@ _MOST_REQUEST_BYTES = 1 << 20
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _MOST_REQUEST_BYTES),
-    ("grpc.so_reuseport", 0),  # else a second server takes half of the first one's calls
     ("grpc.max_concurrent_streams", 1000),  # of one connection
     ("grpc.keepalive_time_ms", 60_000),  # a client that is gone is noticed within 80 s
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -29,11 +28,19 @@ class GrpcServer:
     """Serves the API with the standard health and reflection services.
 
     `address` is HOST:PORT, port 0 for any that is free. Without `credentials` it speaks plaintext.
+    With `reuses_port` it listens beside others that do so, too.
     """
 
     def __init__(
-        self, *, address: str, credentials: grpc.ServerCredentials | None, api: Api
+        self,
+        *,
+        address: str,
+        credentials: grpc.ServerCredentials | None,
+        api: Api,
+        reuses_port: bool = False,
     ) -> None:
+        # Not grpc's default: a second server would take half of the first one's calls.
+        self._options = (*_OPTIONS, ("grpc.so_reuseport", int(reuses_port)))
         self._address = address
         self._credentials = credentials
         self._api = api
@@ -50,7 +57,7 @@ class GrpcServer:
             UnavailableError: the address is taken or is not this machine's.
         """
         # Made here, not in the constructor: it belongs to the running event loop.
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=self._options)
         names = [each.descriptor.full_name for each in self._api.services]
         server.add_generic_rpc_handlers((make_health_handler(self._health),))
         reflection.enable_server_reflection(

@@ -56,15 +56,17 @@ class Address:
             host = next(iter(names), socket.gethostname())
         return str(Address(host=host, port=port))
 
-    def listen(self) -> socket.socket:
-        """Open a listening socket here.
+    def listen(self, *, beside_others: bool = False) -> socket.socket:
+        """Open a listening socket here, `beside_others` that allow it, too.
 
         Raises:
             UnavailableError: the address is taken or is not this machine's.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=512)
+            return socket.create_server(
+                (self.host, self.port), family=family, backlog=512, reuse_port=beside_others
+            )
         except OSError as error:
             # create_server adds the address to an OSError's text; gaierror numbers its own way.
             number = error.errno or 0

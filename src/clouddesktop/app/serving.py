@@ -105,6 +105,12 @@ def run_server(settings: Settings, *, failpoint: Failpoint = no_failpoint) -> in
 def _bring_worker(foundation: Foundation, stack: ExitStack) -> Worker | None:
     """Build a worker in this process where nobody shares the database; else start one apart."""
     if not foundation.database.is_shared:
+        if foundation.settings.reuse_port:
+            raise InvalidArgumentError(
+                "The setting reuse_port is for servers of one database: others would get half of"
+                " this one's calls.",
+                remedy="Leave --reuse-port out, or share a --database postgresql://….",
+            )
         if not foundation.settings.workers:
             raise InvalidArgumentError(
                 "The setting workers is 0, and nobody else can work on this database.",
@@ -152,13 +158,14 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         api = build_api(self._api_parts())
-        http = HttpServer(
-            self._build_http(api), listener=self._http_address.listen(), tls=self._tls
-        )
+        reuses_port = self._foundation.settings.reuse_port
+        listener = self._http_address.listen(beside_others=reuses_port)
+        http = HttpServer(self._build_http(api), listener=listener, tls=self._tls)
         grpc_server = GrpcServer(
             address=str(self._grpc_address),
             credentials=None if self._tls is None else _credentials(self._tls),
             api=api,
+            reuses_port=reuses_port,
         )
         grpc_port = await grpc_server.start()
         async with asyncio.TaskGroup() as group:

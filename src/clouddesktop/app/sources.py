@@ -34,7 +34,7 @@ def make_sources(settings: Settings, folder: Folder, *, uploads: Path) -> Source
     return SourceCatalogue(
         [
             uris,
-            UploadSource(uploads),
+            UploadSource(settings.uploads or uploads),
             *(
                 parse_source(
                     name=name,
@@ -52,4 +52,8 @@ def make_sources(settings: Settings, folder: Folder, *, uploads: Path) -> Source
 
 
 def make_uploads(settings: Settings, folder: Path) -> Uploads:
-    return Uploads(folder, most_bytes=settings.upload_size, expire_seconds=settings.upload_expire)
+    return Uploads(
+        settings.uploads or folder,
+        most_bytes=settings.upload_size,
+        expire_seconds=settings.upload_expire,
+    )

@@ -39,6 +39,14 @@ class ServerOptions(TypedDict):
     plaintext: Annotated[
         bool | None, typer.Option("--plaintext", help="No TLS; for loopback addresses only.")
     ]
+    reuse_port: Annotated[
+        bool | None,
+        typer.Option(
+            "--reuse-port",
+            help="Listen on addresses that other servers of a shared database here have, too: the"
+            " system shares connections out.",
+        ),
+    ]
     database: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +114,14 @@ class ServerOptions(TypedDict):
         typer.Option(
             metavar="SECONDS",
             help="How long an upload is kept for its import. Default: a day.",
+        ),
+    ]
+    uploads: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where uploads lie; servers and workers of a shared database may see the same"
+            " folder. Default: in the data folder.",
         ),
     ]
     spool_size: Annotated[

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     "import_allow",
     "import_size",
     "import_time",
+    "uploads",
     "spool_size",
     "workers",
     "worker_lease",

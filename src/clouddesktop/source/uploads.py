@@ -9,15 +9,16 @@ They survive a restart. A whole one can be opened as a source's file; none is ev
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from clouddesktop.errors import (
     AbortedError,
@@ -73,14 +74,12 @@ class Upload:
 
 
 class Uploads:
-    """The files that callers have sent; thread-safe."""
+    """The files that callers have sent; thread-safe, and for several processes on one folder."""
 
     def __init__(self, folder: Path, *, most_bytes: int, expire_seconds: float) -> None:
         """Keep files in `folder`, made when it is first needed, for `expire_seconds` each."""
         self._folder = folder
         self._expire_seconds = expire_seconds
-        self._lock = threading.Lock()
-        self._writing: set[str] = set()
         self.most_bytes = most_bytes
 
     def create(self, *, owner: str, folder_id: str, name: str, size: int) -> Upload:
@@ -135,10 +134,11 @@ class Uploads:
         """Go on with a file; what was written is kept, and durable once its writer has synced it.
 
         Raises:
+            NotFoundError: it was deleted.
             UploadOffsetError: `offset` is not where the file ends, or somebody else is writing.
         """
-        with self._lock:
-            is_free = upload.id not in self._writing
+        with self._open_to_append(upload) as file:
+            is_free = _lock(file.fileno())  # until the file is closed
             found = self.offset_of(upload)
             if not is_free or found != offset:
                 raise UploadOffsetError(
@@ -147,13 +147,13 @@ class Uploads:
                     else f"The upload {upload.id} is being written to.",
                     remedy="Ask where it goes on, by HEAD.",
                 )
-            self._writing.add(upload.id)
+            yield UploadWriter(file.fileno(), left=upload.size - offset)
+
+    def _open_to_append(self, upload: Upload) -> BinaryIO:
         try:
-            with self._data(upload.id).open("ab") as file:
-                yield UploadWriter(file.fileno(), left=upload.size - offset)
-        finally:
-            with self._lock:
-                self._writing.discard(upload.id)
+            return os.fdopen(os.open(self._data(upload.id), os.O_WRONLY | os.O_APPEND), "ab")
+        except FileNotFoundError:
+            raise NotFoundError.of_resource("Upload", upload.id) from None
 
     def delete(self, upload: Upload) -> None:
         """Forget an upload; an import that has opened it goes on."""
@@ -239,6 +239,15 @@ class UploadSource(FolderSource):
 
     def find_checksum(self, image: ComputeImage) -> Checksum | None:  # noqa: ARG002  (a source's)
         return None
+
+
+def _lock(fd: int) -> bool:
+    """Keep other writers out, in other processes too; False when one of them is at work."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
