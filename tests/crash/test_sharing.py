@@ -19,7 +19,7 @@ from parts.waiting import wait_for
 
 pytestmark = pytest.mark.crash
 
-RANGES = 24
+RANGES = 16
 DISK_SIZE = RANGES * 48 * MIB
 
 
@@ -118,6 +118,8 @@ def test_a_helper_comes_back_too_late(cluster: Cluster, raw: Path, shared: Share
 
 def test_the_worker_that_is_helped_dies(cluster: Cluster, raw: Path, shared: Shared) -> None:
     """The helper takes the copy over; what both have recorded stays."""
+    find_row = cluster.find_operation
+    wait_for(lambda: find_row(shared.operation.id).bytes_done > 0, "some of it is done")
     shared.lead.kill()
     done = cluster.find_operation(shared.operation.id).bytes_done
     check(cluster, shared.client.wait(shared.operation.id), raw)
