@@ -69,6 +69,14 @@ def claimants(cluster: Cluster) -> list[object]:
         return inspection.column(tables.range_claims.c.worker)
 
 
+def is_waiting_for(cluster: Cluster, worker: WorkerProcess) -> bool:
+    """Tell whether all is recorded but what this worker has claimed."""
+    claimed = claimants(cluster)
+    with cluster.inspected() as inspection:
+        recorded = inspection.count(tables.copy_ranges)
+    return set(claimed) == {worker.id} and recorded + len(claimed) == RANGES
+
+
 def helped_packs(cluster: Cluster, helper: WorkerProcess) -> int:
     """Count the packs in the index that the helper has written."""
     with cluster.inspected() as inspection:
@@ -136,6 +144,18 @@ def test_a_cancelled_copy_is_left_by_all(cluster: Cluster, shared: Shared) -> No
     with cluster.inspected() as inspection:
         for table in (tables.packs, tables.chunks, tables.copy_ranges, tables.range_claims):
             assert inspection.count(table) == 0
+
+
+def test_a_cancelled_copy_does_not_wait_for_a_helper(
+    cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
+    """Which may be silent for as long as its lease, or a minute."""
+    cluster.variables["CLOUDDESKTOP_WORKER_LEASE"] = "300"
+    shared: Shared = request.getfixturevalue("shared")
+    shared.helper.signal(signal.SIGSTOP)
+    wait_for(lambda: is_waiting_for(cluster, shared.helper), "the other one waits for it")
+    shared.client.operations.Cancel(CancelOperationRequest(operation_id=shared.operation.id))
+    assert shared.client.wait(shared.operation.id, timeout_seconds=20).HasField("error")
 
 
 def test_a_worker_that_does_not_see_the_file_leaves_it_alone(cluster: Cluster, raw: Path) -> None:

@@ -29,6 +29,7 @@ from clouddesktop.errors import (
     CloudDesktopError,
     FailedPreconditionError,
     Failure,
+    OperationCancelledError,
 )
 from clouddesktop.ids import to_digest
 from clouddesktop.model.manifest import (
@@ -120,7 +121,15 @@ class CopyStages:
         if self._shared is None or self._failed:
             return True
         is_ready = self._shared.is_ready
-        return await self._in_thread(lambda: is_ready(numbers[0]))
+
+        def ask() -> bool:
+            self._cancellation.check()
+            return is_ready(numbers[0])
+
+        try:
+            return await self._in_thread(ask)
+        except OperationCancelledError:
+            return True  # its step ends the copy, without waiting for whoever helps
 
     async def plan(self) -> Answer:
         """Open the source, find it safe, and cut its data into ranges."""
