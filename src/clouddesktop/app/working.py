@@ -161,9 +161,7 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
             _helper=helper,
             _duty=duty,
             _orphans=orphans,
-            _idle_collections=IdleCollections(
-                database=database, desk=keeper.desk, after_seconds=settings.collect_after
-            ),
+            _idle_collections=_make_idle_collections(foundation, keeper.desk),
             _retention=_make_retention(foundation),
         )
 
@@ -190,6 +188,14 @@ def _make_orphans(foundation: Foundation) -> CopyOrphans:
         queue=queue,
         read_versions=lambda: database.read(list_versions),
         grace_seconds=foundation.settings.worker_lease,
+    )
+
+
+def _make_idle_collections(foundation: Foundation, desk: RunDesk) -> IdleCollections:
+    return IdleCollections(
+        database=foundation.database,
+        desk=desk,
+        after_seconds=foundation.settings.collect_after,
     )
 
 

@@ -211,14 +211,29 @@ def record_range(
             bytes_stored=0,
             bytes_deduplicated=record.bytes_deduplicated + record.bytes_new,
         )
+    packs_used = _find_packs(connection, record)
+    rely_on(connection, operation_packs, "operation_id", run.operation_id, packs_used)
+    _add_range(connection, run, record)
+    return number is not None
+
+
+def _find_packs(connection: sa.Connection, record: RangeRecord) -> set[int]:
+    """Find the packs that hold a range's chunks.
+
+    Raises:
+        ChunkGoneError: there is none for one of them.
+    """
     digests = list({digest for _, digest in record.chunks})
     known = chunk_index.find_known(connection, digests)
     if len(known) < len(digests):
         raise ChunkGoneError(
             f"{len(digests) - len(known)} chunks of range {record.index} have left the store."
         )
-    packs_used = set(known.values())
-    rely_on(connection, operation_packs, "operation_id", run.operation_id, packs_used)
+    return set(known.values())
+
+
+def _add_range(connection: sa.Connection, run: CopyRun, record: RangeRecord) -> None:
+    """Count a range, and keep its chunks; whoever had claimed it has done its part."""
     counted = record.bytes_new + record.bytes_deduplicated + record.bytes_zero
     update_run(
         connection,
@@ -241,7 +256,6 @@ def record_range(
             chunks=b"".join(_CHUNK_REFERENCE.pack(*each) for each in record.chunks),
         )
     )
-    return number is not None
 
 
 def iter_recorded_chunks(connection: sa.Connection, run: CopyRun) -> Iterator[tuple[int, Digest]]:
