@@ -53,3 +53,10 @@ def to_digest(raw: bytes) -> Digest:
     if len(raw) != DIGEST_SIZE:
         raise ValueError(f"A digest has {DIGEST_SIZE} bytes, not {len(raw)}.")
     return Digest(raw)
+
+
+def epoch_of(pack_id: PackId) -> int:
+    """Tell which run of its copy has written a pack; 0 if its name says nothing of the kind."""
+    _, _, name = pack_id.partition("/")
+    epoch = name.split("-")[1:2]
+    return int(epoch[0]) if epoch and epoch[0].isdecimal() else 0

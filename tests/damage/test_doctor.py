@@ -208,9 +208,10 @@ def test_a_run_whose_names_are_taken(vault: Vault) -> None:
     """A copy that ran on after the backup has written packs: its next run takes later numbers."""
     left = "e3oleft0000000000000"
     change(vault, lambda each: add_operation(each, left, workflow_id=f"{left}-1", epoch=2))
-    pack = vault.store / "packs" / left / "0-7"
-    pack.parent.mkdir()
-    shutil.copy(largest_pack(vault), pack)
+    written = vault.store / "packs" / left
+    written.mkdir()
+    for name in ("000000-7-1", "000001-6-3-e3whelper00000000000"):
+        shutil.copy(largest_pack(vault), written / name)
     status, found = examine(vault)
     assert status == 1
     assert subjects(found, "run_behind") == {left}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clouddesktop.copying.ranges import epoch_of
-from clouddesktop.ids import PackId
+from clouddesktop.ids import PackId, epoch_of
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -14,27 +13,12 @@ from clouddesktop.catalog.reconciling import Unfinished
 from clouddesktop.copying.orphans import CopyOrphans
 from clouddesktop.copying.workflow import COPY_IMAGE
 from clouddesktop.errors import AbortedError
-from clouddesktop.keeping.findings import FindingState
+from clouddesktop.keeping.findings import Findings, FindingState
 from clouddesktop.model.image import ComputeImage
 from clouddesktop.source.catalogue import SourceCatalogue
 from clouddesktop.workflow.queue import WorkflowQueue
 
 _AT_ONCE = 500
-
-
-class Note(Protocol):
-    """Takes a finding."""
-
-    def __call__(
-        self,
-        kind: str,
-        subject: str,
-        what: str,
-        *,
-        why: str,
-        remedy: str,
-        state: FindingState = FindingState.WRONG,
-    ) -> None: ...
 
 
 class OperationLostError(AbortedError):
@@ -50,7 +34,7 @@ class WorkExamination:
     database: Database
     queue: WorkflowQueue
     sources: SourceCatalogue | None
-    note: Note
+    findings: Findings
     is_mending: bool
 
     def run(self) -> None:
@@ -79,7 +63,7 @@ class WorkExamination:
             if not operation.workflow_id:
                 self._note_lost(operation)
             elif operation.workflow_id not in live:
-                self.note(
+                self.findings.note(
                     "operation_without_workflow",
                     operation.id,
                     f"The operation {operation.id} is not done, and no workflow runs it.",
@@ -92,7 +76,7 @@ class WorkExamination:
     def _note_lost(self, operation: Unfinished) -> None:
         if self.is_mending:
             self.database.write(self._end_lost, operation.id)
-        self.note(
+        self.findings.note(
             "lost_operation",
             operation.id,
             f"The operation {operation.id} is not done, and never had a workflow.",
@@ -126,7 +110,7 @@ class WorkExamination:
             location=operation.location,
         )
         if self.sources is not None and self.sources.is_gone(image):
-            self.note(
+            self.findings.note(
                 "source_gone",
                 operation.id,
                 f"The operation {operation.id} reads {operation.location} in the source"
@@ -146,7 +130,7 @@ class WorkExamination:
                 if each.argument not in known:
                     if self.is_mending:
                         self.queue.cancel(each.id)
-                    self.note(
+                    self.findings.note(
                         "workflow_without_operation",
                         each.id,
                         f"The workflow {each.id} runs the operation {each.argument}, which the"
@@ -161,7 +145,7 @@ class WorkExamination:
         while page := self.database.read(reconciling.list_strays, after=after, limit=_AT_ONCE):
             for stray in page:
                 is_gone = self.is_mending and self.database.write(reconciling.remove_stray, stray)
-                self.note(
+                self.findings.note(
                     "image_without_operation",
                     stray.id,
                     f"The image {stray.name} ({stray.id}) is being made, and by no operation.",
@@ -176,7 +160,7 @@ class WorkExamination:
             return
         for source, count in self.database.read(reconciling.list_known_sources):
             if source not in self.sources.names:
-                self.note(
+                self.findings.note(
                     "source_not_configured",
                     source,
                     f"{count} files were copied from the source {source}, which is not configured.",

@@ -30,7 +30,7 @@ from clouddesktop.config import Settings
 from clouddesktop.errors import CloudDesktopError, FailedPreconditionError
 from clouddesktop.ids import Prefix, new_id
 from clouddesktop.keeping.examining import Examination
-from clouddesktop.keeping.findings import Finding, Findings, FindingState
+from clouddesktop.keeping.findings import Findings, FindingState
 from clouddesktop.keeping.reconciling import Reconciliation
 from clouddesktop.model.keeping import RunKind
 from clouddesktop.source.catalogue import SourceCatalogue
@@ -112,7 +112,7 @@ class _Doctor:
     def _look_at_folder(self) -> None:
         root = self._folder.root
         if not root.is_dir():
-            self._note(
+            self._findings.note(
                 "data_folder",
                 str(root),
                 f"There is no data folder {root}.",
@@ -120,7 +120,7 @@ class _Doctor:
                 remedy="Name the right one with --data-dir, or put it back from a backup.",
             )
         elif not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            self._note(
+            self._findings.note(
                 "data_folder",
                 str(root),
                 f"The data folder {root} cannot be written by this user.",
@@ -132,7 +132,7 @@ class _Doctor:
         """Open the database if its tables are fit to be looked at."""
         path = self._folder.database
         if self._settings.database is None and not path.is_file():
-            self._note(
+            self._findings.note(
                 "database",
                 str(path),
                 f"There is no database {path}.",
@@ -148,7 +148,7 @@ class _Doctor:
             self._note_error("database", "", error, why="Nothing works without its database.")
             return None
         if form in {Form.ABSENT, Form.EARLIER}:
-            self._note(
+            self._findings.note(
                 "database_form",
                 database.shown_url,
                 f"The database {database.shown_url} has the tables of an earlier version, or none.",
@@ -157,7 +157,7 @@ class _Doctor:
             )
             return None
         if form is Form.LATER:
-            self._note(
+            self._findings.note(
                 "database_form",
                 database.shown_url,
                 "A later version has changed the database's tables, and lets this one go on.",
@@ -175,7 +175,7 @@ class _Doctor:
         took = datetime.now(tz=UTC) - began
         apart = abs((theirs - (began + took / 2)).total_seconds())
         if apart > _MOST_CLOCK_SECONDS + took.total_seconds():
-            self._note(
+            self._findings.note(
                 "clock",
                 "",
                 f"This machine's clock and the database's are {apart:.0f} seconds apart.",
@@ -198,7 +198,7 @@ class _Doctor:
     def _look_for_hold(self, database: Database) -> None:
         for run in database.read(list_active_runs):
             if run.kind is RunKind.HOLD:
-                self._note(
+                self._findings.note(
                     "hold",
                     run.id,
                     f"Collections and scrubs are held off until {run.progress.get('until')}.",
@@ -211,7 +211,7 @@ class _Doctor:
         self, database: Database, queue: WorkflowQueue, sources: SourceCatalogue | None
     ) -> None:
         if not queue.has_tables():
-            self._note(
+            self._findings.note(
                 "workflow_tables",
                 database.shown_url,
                 "The database lacks the tables of the workflows.",
@@ -223,7 +223,7 @@ class _Doctor:
             database=database,
             queue=queue,
             sources=sources,
-            note=self._note,
+            findings=self._findings,
             is_mending=self._is_mending,
         ).run()
 
@@ -238,7 +238,7 @@ class _Doctor:
                 blobs = open_existing_store(url)
             store_id = blobs.read_id()
         except BlobNotFoundError:
-            self._note(
+            self._findings.note(
                 "store",
                 url,
                 f"There is no store at {url}.",
@@ -251,7 +251,7 @@ class _Doctor:
             return None
         known = database.read(reconciling.find_fact, STORE_ID)
         if known not in {None, store_id}:
-            self._note(
+            self._findings.note(
                 "store",
                 url,
                 f"The store at {url} is not the one that the database belongs to.",
@@ -321,19 +321,5 @@ class _Doctor:
         finally:
             membership.leave()
 
-    def _note(
-        self,
-        kind: str,
-        subject: str,
-        what: str,
-        *,
-        why: str,
-        remedy: str,
-        state: FindingState = FindingState.WRONG,
-    ) -> None:
-        self._findings.add(
-            Finding(kind=kind, subject=subject, what=what, why=why, remedy=remedy, state=state)
-        )
-
     def _note_error(self, kind: str, subject: str, error: CloudDesktopError, *, why: str) -> None:
-        self._note(kind, subject, error.message, why=why, remedy=error.remedy)
+        self._findings.note(kind, subject, error.message, why=why, remedy=error.remedy)

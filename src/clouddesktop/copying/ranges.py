@@ -214,14 +214,6 @@ class RangeStore:
         return StoredPack(pack_id, size, entries)
 
 
-def epoch_of(pack_id: PackId) -> int:
-    """Tell which run of its copy has written a pack; 0 if its name says nothing of the kind."""
-    _, _, name = pack_id.partition("/")
-    _, _, rest = name.partition("-")
-    epoch = rest.partition("-")[0]
-    return int(epoch) if epoch.isdecimal() else 0
-
-
 def _iter_batches(
     disk: Disk, copy_range: CopyRange, buffer: memoryview
 ) -> Iterator[list[tuple[int, memoryview]]]:

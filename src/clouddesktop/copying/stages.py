@@ -19,7 +19,7 @@ from clouddesktop.catalog.copies import CopyRun, RunReplacedError
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.cancelling import Cancellation
-from clouddesktop.copying.ranges import RangeMemory, RangeStore, epoch_of
+from clouddesktop.copying.ranges import RangeMemory, RangeStore
 from clouddesktop.copying.session import CopySession
 from clouddesktop.copying.sharing import SharedRanges
 from clouddesktop.copying.turns import RangeTurns
@@ -31,7 +31,7 @@ from clouddesktop.errors import (
     Failure,
     OperationCancelledError,
 )
-from clouddesktop.ids import to_digest
+from clouddesktop.ids import epoch_of, to_digest
 from clouddesktop.model.manifest import (
     CHUNK_SIZE,
     CopyRange,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clouddesktop.catalog.engine import Database
-from clouddesktop.keeping.findings import Finding, Findings, FindingState
+from clouddesktop.keeping.findings import Findings, FindingState
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.manifests import ManifestStore
 
@@ -29,18 +29,3 @@ class Examination:
     def mended(self) -> FindingState:
         """The state of a finding that is mended wherever that is asked for."""
         return FindingState.MENDED if self.is_mending else FindingState.WRONG
-
-    def note(
-        self,
-        kind: str,
-        subject: str,
-        what: str,
-        *,
-        why: str,
-        remedy: str,
-        state: FindingState = FindingState.WRONG,
-    ) -> None:
-        """Add a finding."""
-        self.findings.add(
-            Finding(kind=kind, subject=subject, what=what, why=why, remedy=remedy, state=state)
-        )

@@ -52,6 +52,21 @@ class Findings:
         if self._counts[key] <= _MOST:
             self._listed.append(finding)
 
+    def note(
+        self,
+        kind: str,
+        subject: str,
+        what: str,
+        *,
+        why: str,
+        remedy: str,
+        state: FindingState = FindingState.WRONG,
+    ) -> None:
+        """Add a finding; its parts as `Finding` has them."""
+        self.add(
+            Finding(kind=kind, subject=subject, what=what, why=why, remedy=remedy, state=state)
+        )
+
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._listed)
 

@@ -20,7 +20,7 @@ from clouddesktop.catalog import reconciling, scrubbing
 from clouddesktop.catalog.orphans import find_known_manifests, find_known_packs, find_writers
 from clouddesktop.catalog.scrubbing import Damage, Finding, ScrubPack
 from clouddesktop.errors import DataLossError
-from clouddesktop.ids import PackId
+from clouddesktop.ids import PackId, epoch_of
 from clouddesktop.keeping.examining import Examination
 from clouddesktop.keeping.findings import FindingState
 from clouddesktop.keeping.name_set import NameSet
@@ -69,14 +69,14 @@ class Reconciliation:
                     unknown += 1
                     continue
                 # The names of a copy's packs have their range before the run's epoch.
-                epoch = number if writer.is_keeper else _epoch_of(pack_id)
+                epoch = number if writer.is_keeper else epoch_of(pack_id)
                 if writer.is_active and epoch > writer.epoch:
                     self._note_epoch(owner, epoch)
                 elif not may_record(writer, epoch):
                     left += 1
             yield from batch
         if unknown:
-            self._parts.note(
+            self._parts.findings.note(
                 "unknown_packs",
                 str(unknown),
                 f"{unknown} packs in the store were written by nobody that the database knows.",
@@ -85,11 +85,14 @@ class Reconciliation:
                 remedy="Nothing has to be done. `clouddesktop store gc` removes them.",
                 state=FindingState.NOTE,
             )
-        if left:
-            self._parts.note(
-                "left_packs",
-                str(left),
-                f"{left} packs were left behind by crashes.",
+        self._note_left("packs", left)
+
+    def _note_left(self, what: str, count: int) -> None:
+        if count:
+            self._parts.findings.note(
+                f"left_{what}",
+                str(count),
+                f"{count} {what} were left behind by crashes.",
                 why="They take room, and nothing needs them.",
                 remedy="`clouddesktop store gc` removes them.",
                 state=FindingState.NOTE,
@@ -98,7 +101,7 @@ class Reconciliation:
     def _note_epoch(self, owner: str, epoch: int) -> None:
         if self._parts.is_mending:
             self._database.write(reconciling.raise_epoch, owner, epoch)
-        self._parts.note(
+        self._parts.findings.note(
             "run_behind",
             owner,
             f"{owner} has written a pack in run {epoch}, which the database has not heard of.",
@@ -142,7 +145,7 @@ class Reconciliation:
             )
             self._database.write(scrubbing.record_finding, finding, now=datetime.now(tz=UTC))
         if entries:
-            self._parts.note(
+            self._parts.findings.note(
                 "missing_pack",
                 pack.id,
                 f"The pack {pack.id} is not in the store; the index finds {len(entries)} chunks"
@@ -172,15 +175,7 @@ class Reconciliation:
                     self._note_unknown_content(blob, owner)
                 else:
                     left += not may_record(writer, epoch)
-        if left:
-            self._parts.note(
-                "left_manifests",
-                str(left),
-                f"{left} manifests were left behind by crashes.",
-                why="They take room, and nothing needs them.",
-                remedy="`clouddesktop store gc` removes them.",
-                state=FindingState.NOTE,
-            )
+        self._note_left("manifests", left)
 
     def _note_unknown_content(self, blob: ManifestBlob, owner: str) -> None:
         digest = blob.digest.hex()
@@ -188,7 +183,7 @@ class Reconciliation:
             size = f"a disk of {self._manifests.get(blob.digest).size} bytes"
         except DataLossError:
             size = "a disk"
-        self._parts.note(
+        self._parts.findings.note(
             "unknown_content",
             digest,
             f"The store has {size}, content {digest}, that the database does not know;"
@@ -198,8 +193,3 @@ class Reconciliation:
             remedy="docs/backup.md says how to fetch the bytes by restore_image.py; or copy or"
             " import it again. `clouddesktop store gc` removes what is not wanted.",
         )
-
-
-def _epoch_of(pack_id: PackId) -> int:
-    text = pack_id.rpartition("-")[2]
-    return int(text) if text.isdecimal() else -1

@@ -105,7 +105,7 @@ class Wholeness:
     def _note(self, content: Content, damage: str) -> bool:
         images = self._database.read(scrubbing.list_images, content.manifest)
         for image_id, name in images:
-            self._parts.note(
+            self._parts.findings.note(
                 "damaged_image",
                 image_id,
                 f"The image {name} ({image_id}) is not whole: {damage}",
@@ -152,7 +152,7 @@ class Wholeness:
             checked_at=datetime.now(tz=UTC),
         )
         for image_id, name in self._database.read(scrubbing.list_images, content.manifest):
-            self._parts.note(
+            self._parts.findings.note(
                 "damaged_image",
                 image_id,
                 f"The image {name} ({image_id}) was not whole.",
@@ -189,7 +189,7 @@ class Wholeness:
         )
         if self._parts.is_mending:
             self._database.write(fail_copy, operation_id, error.failure)
-        self._parts.note(
+        self._parts.findings.note(
             "copy_lacks_chunks",
             operation_id,
             f"The operation {operation_id} has recorded chunks that are gone.",
