@@ -12,7 +12,6 @@ import pytest
 
 from deploy.units import (
     COMMON,
-    DEPLOY,
     NAMES,
     UNITS,
     confine,
@@ -25,12 +24,6 @@ from parts.official import OfficialClient
 from parts.server import ServerProcess
 
 _MOST_EXPOSURE = 30  # tenths; what is left is what the sandbox of qemu-nbd needs, and the network
-
-
-_HIDDEN = ("/tmp/", "/var/tmp/", "/home/", "/root/")
-_VISIBLE = pytest.mark.skipif(
-    str(DEPLOY).startswith(_HIDDEN), reason="The checkout lies in a folder that the units hide."
-)
 
 
 @pytest.fixture
@@ -89,7 +82,6 @@ def test_the_account_and_its_folders_can_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-@_VISIBLE
 @pytest.mark.parametrize("calls", [None, read_profile()], ids=["systemd", "container"])
 def test_the_program_works_under_the_restrictions(
     make_server: Callable[..., ServerProcess],
@@ -119,7 +111,6 @@ def test_the_program_works_under_the_restrictions(
 
 
 @pytest.mark.qemu
-@_VISIBLE
 @pytest.mark.parametrize(
     ("directive", "further"),
     [

@@ -16,7 +16,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+CHECKOUT = Path(__file__).parents[2]
+DEPLOY = CHECKOUT / "deploy"
 UNITS = DEPLOY / "systemd"
 COMMON = UNITS / "clouddesktop-.service.d" / "10-common.conf"
 NAMES = ("clouddesktop-server.service", "clouddesktop-api.service", "clouddesktop-worker@1.service")
@@ -95,9 +96,12 @@ def confine(
     is_root = os.geteuid() == 0
     steps = f"""
         set -eu
-        exec 9<{state}
+        exec 8<{CHECKOUT} 9<{state}
         mount -t tmpfs tmpfs /tmp
-        mkdir -p {state}; mount -c --bind /proc/self/fd/9 {state}; exec 9<&-
+        mkdir -p {state}; mount -c --bind /proc/self/fd/9 {state}
+        if ! test -e {CHECKOUT}; then  # it lies in /tmp itself; an installation does not
+          mkdir -p {CHECKOUT}; mount -c --bind /proc/self/fd/8 {CHECKOUT}; fi
+        exec 8<&- 9<&-
         mkdir /tmp/dev /tmp/dev/shm; for each in {_DEVICES}; do
           touch /tmp/dev/$each; mount --bind /dev/$each /tmp/dev/$each; done
         mount --rbind /tmp/dev /dev
