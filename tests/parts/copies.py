@@ -69,35 +69,41 @@ def add_default_folder(database: Database) -> None:
 
 def begin(database: Database, name: str) -> CopyRun:
     """Accept a copy and begin its first run."""
-
-    def accept(connection: sa.Connection) -> None:
-        add_image(
-            connection,
-            Image(
-                id=f"image-{name}",
-                folder_id="f",
-                name=name,
-                status=ImageStatus.CREATING,
-                created_at=NOW,
-            ),
-        )
-        operation = Operation(
-            id=name,
-            kind=OperationKind.COPY_IMAGE,
-            description="Copy",
-            created_at=NOW,
-            created_by="admin",
-            modified_at=NOW,
-            done=False,
-            resource_id=f"image-{name}",
-            folder_id="f",
-        )
-        add_operation(connection, operation, compute_image=SOURCE, workflow_id=f"{name}-1")
-
-    database.write(accept)
+    image = image_to_be(f"image-{name}", folder_id="f", name=name)
+    database.write(accept, name, image, SOURCE)
     run = database.write(copies.begin_run, name)
     assert run is not None
     return run
+
+
+def image_to_be(image_id: str, *, folder_id: str, name: str) -> Image:
+    """An image that a copy is to make."""
+    return Image(
+        id=image_id,
+        folder_id=folder_id,
+        name=name,
+        status=ImageStatus.CREATING,
+        created_at=NOW,
+    )
+
+
+def accept(
+    connection: sa.Connection, operation_id: str, image: Image, source: ComputeImage
+) -> None:
+    """Add an image, and the operation that is to make it."""
+    add_image(connection, image)
+    operation = Operation(
+        id=operation_id,
+        kind=OperationKind.COPY_IMAGE,
+        description="Copy",
+        created_at=image.created_at,
+        created_by="admin",
+        modified_at=image.created_at,
+        done=False,
+        resource_id=image.id,
+        folder_id=image.folder_id,
+    )
+    add_operation(connection, operation, compute_image=source, workflow_id=f"{operation_id}-1")
 
 
 def plan(database: Database, run: CopyRun, *, settled: bool = True) -> None:

@@ -19,7 +19,6 @@ from clouddesktop.catalog.copies import ChunkGoneError, CopyRun, RangeRecord, St
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.folders import add_cloud, add_folder
 from clouddesktop.catalog.images import add_image, delete_image
-from clouddesktop.catalog.operations import add_operation
 from clouddesktop.delivery.export import Exports
 from clouddesktop.errors import NotFoundError
 from clouddesktop.ids import Digest, PackId
@@ -29,12 +28,12 @@ from clouddesktop.model.folder import Cloud, Folder
 from clouddesktop.model.image import ComputeImage, Image, ImageStatus
 from clouddesktop.model.keeping import KeeperRun, RunKind, RunState
 from clouddesktop.model.manifest import Manifest
-from clouddesktop.model.operation import Operation, OperationKind
 from clouddesktop.store.blobs import open_store
 from clouddesktop.store.chunks import ChunkStore
 from clouddesktop.store.codec import digest_of, encode
 from clouddesktop.store.manifests import ManifestStore
 from clouddesktop.store.packs import PackWriter
+from parts.copies import accept, image_to_be
 
 CHUNK = 4096
 """Bytes of a chunk in these stores, where nothing depends on the usual size."""
@@ -87,38 +86,10 @@ class Folderful:
 
     def begin_copy(self, name: str) -> CopyRun:
         """Accept a copy and begin its first run; ids are made of the name."""
-        operation_id, image_id = f"e3o{name}", f"e3v{name}"
-
-        def accept(connection: sa.Connection) -> None:
-            image = Image(
-                id=image_id,
-                folder_id=FOLDER,
-                name=name,
-                status=ImageStatus.CREATING,
-                created_at=NOW,
-            )
-            operation = Operation(
-                id=operation_id,
-                kind=OperationKind.COPY_IMAGE,
-                description="",
-                created_at=NOW,
-                created_by="ajeadmin",
-                modified_at=NOW,
-                done=False,
-                resource_id=image_id,
-                folder_id=FOLDER,
-            )
-            add_image(connection, image)
-            add_operation(
-                connection,
-                operation,
-                compute_image=ComputeImage(
-                    id=name, folder_id=FOLDER, source="images", location=name
-                ),
-                workflow_id=f"{operation_id}-1",
-            )
-
-        self.database.write(accept)
+        operation_id = f"e3o{name}"
+        image = image_to_be(f"e3v{name}", folder_id=FOLDER, name=name)
+        source = ComputeImage(id=name, folder_id=FOLDER, source="images", location=name)
+        self.database.write(accept, operation_id, image, source)
         return self.plan(self.take_over(operation_id))
 
     def take_over(self, operation_id: str) -> CopyRun:
