@@ -68,9 +68,7 @@ def test_a_worker_without_its_database_is_replaced(
     cluster: Cluster, line: TcpProxy, broken: Line
 ) -> None:
     """Its copy goes on elsewhere; when the line is whole again, it changes nothing, and ends."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     cut_off = cluster.make_worker(CLOUDDESKTOP_DATABASE=over(line, cluster.database_url))
     operation = begin_copy(cluster, client, cut_off)
     line.break_line(broken)
@@ -91,9 +89,7 @@ def test_a_worker_does_not_hang_where_nothing_ever_comes_back(
     cluster: Cluster, line: TcpProxy
 ) -> None:
     """Its connections stay open, and are silent for ever: it makes new ones, and goes on."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     worker = cluster.make_worker(CLOUDDESKTOP_DATABASE=over(line, cluster.database_url))
     operation = begin_copy(cluster, client, worker)
     line.break_line(Line.SILENT)
@@ -109,9 +105,7 @@ def test_a_copy_waits_for_the_line_to_the_store(
     """The worker lives, and goes on when it is whole again; nothing is stored twice or half."""
     cluster.store_url = f"s3://{BUCKET}/{seaweedfs.new_prefix()}"
     cluster.variables |= seaweedfs.variables
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     with TcpProxy(seaweedfs.port) as line:
         worker = cluster.make_worker(AWS_ENDPOINT_URL=f"http://127.0.0.1:{line.port}")
         operation = begin_copy(cluster, client, worker)

@@ -115,9 +115,7 @@ def test_a_copy_in_flight_goes_on_with_its_version(
     cluster: Cluster, disks: dict[str, Path]
 ) -> None:
     """As long as a worker of its version lives, no range is read twice for an upgrade."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     old_worker = cluster.make_worker()
     old_worker.start()
     operations = [client.copy(name, name) for name in NAMES[:3]]

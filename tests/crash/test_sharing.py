@@ -47,9 +47,7 @@ def raw(cluster: Cluster) -> Path:
 def shared(cluster: Cluster, raw: Path) -> Shared:
     """The state that the tests begin with."""
     assert raw.exists()
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     workers = [cluster.make_worker(), cluster.make_worker()]
     for each in workers:
         each.start()
@@ -160,9 +158,7 @@ def test_a_cancelled_copy_does_not_wait_for_a_helper(
 
 def test_a_worker_that_does_not_see_the_file_leaves_it_alone(cluster: Cluster, raw: Path) -> None:
     """The copy is none the worse for it."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     lead = cluster.make_worker()
     lead.start()
     operation = client.copy("disk", "disk")

@@ -82,9 +82,7 @@ def check(cluster: Cluster, operation: Operation, raw: Path) -> None:
 
 def test_a_dead_workers_copy_goes_on_elsewhere(cluster: Cluster, raw: Path) -> None:
     """Soon after its lease, and no range that was recorded is read again."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     workers = start_workers(cluster)
     operation = client.copy("disk", "disk")
     busy, idle = find_busy(workers)
@@ -119,9 +117,7 @@ def test_no_finished_range_is_copied_again(cluster: Cluster) -> None:
 
 def test_a_worker_that_comes_back_from_a_pause_changes_nothing(cluster: Cluster, raw: Path) -> None:
     """Others have its copy by then: it ends, and what they have published stays as it is."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     workers = start_workers(cluster)
     operation = client.copy("disk", "disk")
     busy, idle = find_busy(workers)
@@ -149,9 +145,7 @@ def test_a_worker_makes_no_key(cluster: Cluster) -> None:
 
 def test_a_worker_that_is_stopped_hands_over_at_once(cluster: Cluster, raw: Path) -> None:
     """Nobody waits for a lease."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    _, client = cluster.start_server()
     workers = start_workers(cluster)
     operation = client.copy("disk", "disk")
     busy, idle = find_busy(workers)
@@ -163,9 +157,7 @@ def test_a_worker_that_is_stopped_hands_over_at_once(cluster: Cluster, raw: Path
 
 def test_a_server_starts_its_own_worker_again(cluster: Cluster, raw: Path) -> None:
     """The copy goes on, and the server answers all the while."""
-    server = cluster.make_server(workers=2)
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server(workers=2)
     operation = client.copy("disk", "disk")
     done = wait_bytes(cluster, operation, 0)
     assert server.process is not None
@@ -201,9 +193,7 @@ def children_niceness(server: ServerProcess) -> list[list[int]]:
 
 def test_a_copy_waits_for_the_database(postgres: Postgres, cluster: Cluster, raw: Path) -> None:
     """Calls are told to come again; the copy goes on, at the latest in another run of it."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     [worker, _] = start_workers(cluster)
     operation = client.copy("disk", "disk")
     wait_bytes(cluster, operation, 0)
@@ -225,9 +215,7 @@ def test_a_worker_ends_though_its_database_hangs(
     postgres: Postgres, cluster: Cluster, raw: Path
 ) -> None:
     """What it was about to write is done again by another one."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     worker = cluster.make_worker()
     worker.start()
     operation = client.copy("disk", "disk")

@@ -23,9 +23,7 @@ LONGEST_SECONDS = 60
 
 def test_calls_are_answered_while_the_database_hangs(postgres: Postgres, cluster: Cluster) -> None:
     """All of them, with when to come again; the server is alive, and says so all the while."""
-    server = cluster.make_server()
-    server.start()
-    client = OfficialClient(server.profile)
+    server, client = cluster.start_server()
     listed = ListDesktopImagesRequest(folder_id=client.folder_id)
     client.images.List(listed)
     health: Any = HealthStub(client.plain_channel())

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from clouddesktop.catalog import tables
 from parts.faults import FAULTY_COMMAND
 from parts.inspection import Inspection
+from parts.official import OfficialClient
 from parts.postgres import Postgres
 from parts.server import ServerProcess
 
@@ -116,6 +117,12 @@ class Cluster:
         )
         self.servers.append(server)
         return server
+
+    def start_server(self, *, workers: int = 0) -> tuple[ServerProcess, OfficialClient]:
+        """Make a server, start it, and give its client, too."""
+        server = self.make_server(workers=workers)
+        server.start()
+        return server, OfficialClient(server.profile)
 
     def make_noting_worker(self, notes: Path) -> WorkerProcess:
         """Make a worker that notes in a file which failpoints it passes."""
