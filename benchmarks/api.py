@@ -307,6 +307,15 @@ async def measure(
     return results
 
 
+async def time_calls(
+    channel: grpc.aio.Channel, kind: Kind, *, callers: int, seconds: float
+) -> list[float]:
+    """Call for some seconds, and give how many seconds each call took."""
+    latencies: list[float] = []
+    await run_calls(channel, kind, kind.path, callers=callers, seconds=seconds, latencies=latencies)
+    return latencies
+
+
 async def run_calls(
     channel: grpc.aio.Channel,
     kind: Kind,

@@ -32,7 +32,7 @@ from yandex.cloud.operation.operation_pb2 import Operation
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from benchmarks.api import IMAGES, WARM_UP_SECONDS, Kind, create_token, run_calls
+from benchmarks.api import IMAGES, WARM_UP_SECONDS, Kind, create_token, run_calls, time_calls
 
 from clouddesktop.client.identity import ServiceAccountKey
 from parts.official import OfficialClient
@@ -146,27 +146,11 @@ def measure(server: ServerProcess, measured: Measured, *, options: argparse.Name
         credentials = grpc.ssl_channel_credentials(client.root_certificates)
         async with grpc.aio.secure_channel(client.endpoint, credentials) as channel:
             await run_calls(channel, get, get.path, callers=1, seconds=WARM_UP_SECONDS)
-            idle: list[float] = []
             busy: list[float] = []
-            await run_calls(
-                channel,
-                get,
-                get.path,
-                callers=options.callers,
-                seconds=options.seconds,
-                latencies=idle,
-            )
+            idle = await time_calls(channel, get, callers=options.callers, seconds=options.seconds)
             copies = [await asyncio.to_thread(client.copy, disk, disk) for disk in DISKS]
             for _ in range(int(options.seconds / SLICE_SECONDS)):
-                now: list[float] = []
-                await run_calls(
-                    channel,
-                    get,
-                    get.path,
-                    callers=options.callers,
-                    seconds=SLICE_SECONDS,
-                    latencies=now,
-                )
+                now = await time_calls(channel, get, callers=options.callers, seconds=SLICE_SECONDS)
                 if await asyncio.to_thread(any_done, client, copies):
                     break
                 busy += now

@@ -27,7 +27,16 @@ from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from benchmarks.api import IMAGES, PAGE, Kind, Measured, create_token, is_whole_page, run_calls
+from benchmarks.api import (
+    IMAGES,
+    PAGE,
+    Kind,
+    Measured,
+    create_token,
+    is_whole_page,
+    run_calls,
+    time_calls,
+)
 
 from clouddesktop.catalog import tables
 from clouddesktop.catalog.engine import Database
@@ -146,14 +155,8 @@ async def measure(
         for kind in kinds.values():
             await run_calls(channel, kind, kind.path, callers=1, seconds=WARM_UP_SECONDS / 4)
         for _, ((order, size), kind) in itertools.product(range(options.rounds), kinds.items()):
-            latencies: list[float] = []
-            await run_calls(
-                channel,
-                kind,
-                kind.path,
-                callers=options.callers,
-                seconds=options.seconds,
-                latencies=latencies,
+            latencies = await time_calls(
+                channel, kind, callers=options.callers, seconds=options.seconds
             )
             measured = results[order].setdefault(size, Measured())
             measured.add(latencies, seconds=options.seconds, cpu_seconds=0)

@@ -44,7 +44,16 @@ from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from benchmarks.api import IMAGES, PAGE, Kind, Measured, Metadata, create_token, run_calls
+from benchmarks.api import (
+    IMAGES,
+    PAGE,
+    Kind,
+    Measured,
+    Metadata,
+    create_token,
+    run_calls,
+    time_calls,
+)
 
 from clouddesktop.catalog.engine import Database
 from clouddesktop.catalog.pruning import PRUNED_AT_ONCE, prune_operations
@@ -335,15 +344,9 @@ async def measure(
             turn = list(enumerate(zip(kinds, channels, strict=True)))
             for which, (of_server, channel) in turn if number % 2 else reversed(turn):
                 kind = of_server[place]
-                latencies: list[float] = []
                 with pruner.working() if pruner and which else nullcontext():
-                    await run_calls(
-                        channel,
-                        kind,
-                        kind.path,
-                        callers=options.callers,
-                        seconds=options.seconds,
-                        latencies=latencies,
+                    latencies = await time_calls(
+                        channel, kind, callers=options.callers, seconds=options.seconds
                     )
                 results[kind.name][which].add(latencies, seconds=options.seconds, cpu_seconds=0)
     for channel in channels:
