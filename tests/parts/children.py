@@ -10,8 +10,12 @@ SHARED_PIDS: set[int] = set()
 
 def own_children() -> list[psutil.Process]:
     """Give what runs below this process, but for the shared servers and what runs below them."""
-    return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if SHARED_PIDS.isdisjoint({each.pid, *(parent.pid for parent in each.parents())})
-    ]
+    return [each for each in psutil.Process().children(recursive=True) if _is_own(each)]
+
+
+def _is_own(process: psutil.Process) -> bool:
+    try:
+        lineage = {process.pid, *(parent.pid for parent in process.parents())}
+    except psutil.NoSuchProcess:
+        return False  # it has ended since it was listed, as PostgreSQL's helpers do all the time
+    return SHARED_PIDS.isdisjoint(lineage)
