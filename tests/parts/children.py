@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from multiprocessing import resource_tracker
+
 import psutil
 
 SHARED_PIDS: set[int] = set()
 """Of the servers that fixtures have started for all tests of this process."""
+
+
+def share_resource_tracker() -> None:
+    """Start the helper that Python keeps, once it has spawned a process, for as long as it runs."""
+    before = {each.pid for each in psutil.Process().children()}
+    resource_tracker.ensure_running()
+    SHARED_PIDS.update(each.pid for each in psutil.Process().children() if each.pid not in before)
 
 
 def own_children() -> list[psutil.Process]:

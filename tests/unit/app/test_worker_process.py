@@ -13,6 +13,7 @@ from clouddesktop.app import worker_process
 from clouddesktop.app.foundation import no_failpoint
 from clouddesktop.app.worker_process import WorkerProcess
 from clouddesktop.config import load_settings
+from parts.children import share_resource_tracker
 from parts.waiting import wait_for
 
 WAIT_SECONDS = 60
@@ -20,6 +21,7 @@ Child = multiprocessing.context.SpawnProcess
 
 
 def start_sleeper(seconds: float) -> Child:
+    share_resource_tracker()
     child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(seconds,))
     child.start()
     return child
