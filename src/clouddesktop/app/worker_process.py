@@ -165,18 +165,17 @@ def _work(
         worker.hold()
         drained = worker.drain(timeout_seconds=_GRACE_SECONDS)
         _log.info("stopped", drained=drained)
-    _leave_threads()
+    leave_threads()
     return 0
 
 
-def _leave_threads() -> None:
-    """End the process if threads are left: DBOS's wait without end for a database that is away.
+def leave_threads() -> None:
+    """End the process, with status 0, if threads are left: DBOS waits without end for a database.
 
-    Nothing is lost with them: what they would write is done again by whoever goes on.
+    Nothing is lost with them: what they would write is done again by whoever goes on. Daemons
+    count: at its end Python waits for those of a pool.
     """
-    if any(
-        not each.daemon for each in threading.enumerate() if each is not threading.main_thread()
-    ):
+    if threading.active_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

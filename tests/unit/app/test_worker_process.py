@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,25 @@ from parts.children import share_resource_tracker
 from parts.waiting import wait_for
 
 WAIT_SECONDS = 60
+
+WAITS_FOR_EVER = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from clouddesktop.app.worker_process import leave_threads
+
+def work():
+    pool = ThreadPoolExecutor(1)
+    pool.submit(time.sleep, 600)
+    begun.set()
+    time.sleep(600)
+
+begun = threading.Event()
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+leave_threads()
+"""
+"""Threads of a pool that a daemon thread has made are daemons, too; Python waits for them at its
+end all the same."""
 Child = multiprocessing.context.SpawnProcess
 
 
@@ -69,3 +90,11 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(WorkerProcess, "_start", start)
     with WorkerProcess(load_settings(), failpoint=no_failpoint):
         wait_for(lambda: len(tries) == 4, "it is tried again")
+
+
+def test_a_worker_waits_for_no_thread_at_its_end() -> None:
+    """Not even for those of a pool that DBOS has made, which wait for a database for ever."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WAITS_FOR_EVER], timeout=WAIT_SECONDS, check=False
+    )
+    assert ended.returncode == 0
