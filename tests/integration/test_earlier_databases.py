@@ -21,8 +21,8 @@ from parts.vault import Vault, make_vault
 _FORMER_NAMES = {("operations", "image_id"): "resource_id"}
 """Columns that are called otherwise today."""
 
-_NEW_KINDS = {"awaited_ends"}
-"""Tables whose rows only say what a later version has still to do."""
+_NEW_KINDS = {"awaited_ends", "folder_usage"}
+"""Tables whose rows only say what a later version has still to do, or come from other rows."""
 
 
 @pytest.fixture(scope="module")

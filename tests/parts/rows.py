@@ -124,11 +124,21 @@ def fill(
             started = time.monotonic()
             count = connection.execute(query).rowcount
             tell(f"{table}: {count:,} rows in {time.monotonic() - started:.0f} s")
+        _add_up(connection)
         started = time.monotonic()
         for each in indexes:
             connection.execute(each)
         tell(f"indexes: {time.monotonic() - started:.0f} s")
         connection.execute("VACUUM ANALYZE")
+
+
+def _add_up(connection: psycopg.Connection[Any]) -> None:
+    """Do what triggers would have done."""
+    connection.execute("DELETE FROM folder_usage")
+    connection.execute(
+        "INSERT INTO folder_usage (folder_id, image_count, storage_size)"
+        " SELECT folder_id, count(*), sum(storage_size) FROM images GROUP BY folder_id"
+    )
 
 
 def _drop_indexes(connection: psycopg.Connection[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from clouddesktop.catalog.prepared import Prepared
 from clouddesktop.catalog.tables import (
     clouds,
     compute_images,
+    folder_usage,
     folders,
     images,
     service_accounts,
@@ -159,6 +160,7 @@ def delete_folder(connection: sa.Connection, folder_id: str) -> None:
                 remedy="Delete them first.",
                 facts={"resource_type": "Folder", "resource_id": folder_id, "holds": found},
             )
+    connection.execute(sa.delete(folder_usage).where(folder_usage.c.folder_id == folder_id))
     connection.execute(sa.delete(folders).where(folders.c.id == folder_id))
 
 

@@ -1,4 +1,4 @@
-"""Queries on quotas. Usage is counted when it is asked for: no counter can drift away from it.
+"""Queries on quotas. What the images of a folder come to is kept by the database's own triggers.
 
 The size that a cloud uses is the `storage_size` of its images, and for each copy that has made its
 plan and not ended, the bytes that it is going to read: its reservation. It becomes the stored size
@@ -8,12 +8,11 @@ when the image is published, and nothing when the copy has rolled back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
 from clouddesktop.catalog.prepared import Prepared
-from clouddesktop.catalog.tables import folders, images, operations, quota_limits
+from clouddesktop.catalog.tables import folder_usage, folders, images, operations, quota_limits
 from clouddesktop.errors import ResourceExhaustedError
 from clouddesktop.model.quota import Quota, QuotaId
 
@@ -74,8 +73,10 @@ def check_quotas(connection: sa.Connection, folder_id: str, added: Mapping[Quota
         if row.quota_id not in _KNOWN:
             continue
         cloud_id, quota_id, limit = row.cloud_id, QuotaId(row.quota_id), row.limit
-        if added.get(quota_id) and _exceeds(connection, cloud_id, quota_id, limit):
-            used = _measure(connection, cloud_id, quota_id)
+        if not added.get(quota_id):
+            continue
+        used = _measure(connection, cloud_id, quota_id)
+        if used > limit:
             raise _exceeded(cloud_id, quota_id, limit=limit, used=used, added=added[quota_id])
 
 
@@ -102,29 +103,25 @@ def _find_limits(connection: sa.Connection, cloud_id: str) -> dict[QuotaId, int]
     return {QuotaId(row.quota_id): row.limit for row in rows if row.quota_id in _KNOWN}
 
 
-def _exceeds(connection: sa.Connection, cloud_id: str, quota_id: QuotaId, limit: int) -> bool:
-    if quota_id is QuotaId.IMAGES_COUNT:
-        # One more than the limit tells: the rest of a million need not be counted.
-        some = _images_of(cloud_id, images.c.id).limit(limit + 1).subquery()
-        return _number(connection, sa.select(sa.func.count()).select_from(some)) > limit
-    return _measure(connection, cloud_id, quota_id) > limit
-
-
 def _measure(connection: sa.Connection, cloud_id: str, quota_id: QuotaId) -> int:
     if quota_id is QuotaId.IMAGES_COUNT:
-        return _number(connection, _images_of(cloud_id, sa.func.count()))
-    stored = _images_of(cloud_id, sa.func.sum(images.c.storage_size))
-    reserved = _images_of(cloud_id, sa.func.sum(operations.c.bytes_total)).where(
-        operations.c.resource_id == images.c.id, operations.c.done.is_(False)
+        return _sum(connection, cloud_id, folder_usage.c.image_count)
+    reserved = (
+        sa.select(sa.func.sum(operations.c.bytes_total))
+        .join(images, operations.c.resource_id == images.c.id)
+        .join(folders, images.c.folder_id == folders.c.id)
+        .where(operations.c.done.is_(False), folders.c.cloud_id == cloud_id)
     )
-    return _number(connection, stored) + _number(connection, reserved)
+    stored = _sum(connection, cloud_id, folder_usage.c.storage_size)
+    return stored + int(connection.scalar(reserved) or 0)
 
 
-def _images_of(cloud_id: str, what: Any) -> sa.Select[Any]:
-    return sa.select(what).where(images.c.folder_id == folders.c.id, folders.c.cloud_id == cloud_id)
-
-
-def _number(connection: sa.Connection, query: sa.Select[Any]) -> int:
+def _sum(connection: sa.Connection, cloud_id: str, what: sa.Column[int]) -> int:
+    query = (
+        sa.select(sa.func.sum(what))
+        .join(folders, folder_usage.c.folder_id == folders.c.id)
+        .where(folders.c.cloud_id == cloud_id)
+    )
     return int(connection.scalar(query) or 0)
 
 

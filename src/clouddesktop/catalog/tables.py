@@ -147,8 +147,16 @@ images = sa.Table(
     sa.Index(None, "folder_id", "id"),
     sa.Index(None, "folder_id", "created_at", "id"),
     sa.Index(None, "folder_id", "status", "id"),
-    sa.Index(None, "folder_id", "storage_size"),  # to add up what a folder's images take
     sa.Index(None, "manifest"),
+)
+
+folder_usage = sa.Table(  # what a folder's images come to: kept by triggers of the database
+    "folder_usage",
+    metadata,
+    _id("folder_id", primary_key=True),  # it may be gone: then its row counts nothing
+    sa.Column("image_count", sa.BigInteger, nullable=False),
+    sa.Column("storage_size", sa.BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 20},
 )
 
 page_positions = sa.Table(  # where pages ended, if that is too long for their tokens

@@ -96,13 +96,17 @@ def test_a_scan_is_noticed(database: Database) -> None:
     assert plan.rows_passed_over >= SHAPE.images
 
 
-def test_quotas_are_added_up_from_an_index(database: Database, known: Known) -> None:
-    """What a cloud's images take is read from an index alone, without the images' rows."""
+def test_quotas_are_added_up_from_the_sums_of_folders(database: Database, known: Known) -> None:
+    """No image is looked at but those that are being made, of which there are none here."""
     for name, ask in quota_queries(database, known).items():
         nodes = [node for plan in explain(ask) for node in plan.nodes]
-        of_images = [each for each in nodes if each.get("Relation Name") == "images"]
-        assert any(each["Actual Rows"] for each in of_images), name
-        assert {each["Node Type"] for each in of_images} <= {"Index Only Scan", "Index Scan"}, name
+        read = {
+            each["Relation Name"]: each
+            for each in nodes
+            if each.get("Actual Rows") and "Relation Name" in each
+        }
+        assert {"folder_usage"} <= set(read) <= {"folder_usage", "folders", "quota_limits"}, name
+        assert read["folder_usage"]["Actual Rows"] <= SHAPE.folders + 1, name
 
 
 def explain(ask: Ask) -> list[Plan]:
