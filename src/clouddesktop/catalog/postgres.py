@@ -2,7 +2,7 @@
 
 Writers of all processes take turns by one advisory lock, held to the end of their transaction: a
 group of writes is short, and each sees what every one before it has done. A process that stops in
-the middle loses its transaction and the lock within seconds.
+the middle loses its transaction and the lock within seconds: PostgreSQL sees to it, or who waits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+import structlog
 from psycopg.pq import TransactionStatus
 
 from clouddesktop.catalog.backend import (
@@ -23,6 +24,8 @@ from clouddesktop.catalog.backend import (
 )
 from clouddesktop.catalog.watched import WatchedConnection
 from clouddesktop.errors import InvalidArgumentError
+
+_log = structlog.get_logger(__name__)
 
 _WRITE_LOCK = 0x636C6F7564  # "cloud" and "deskt", as numbers that nobody else is likely to lock
 _MIGRATION_LOCK = 0x6465736B74
@@ -37,7 +40,25 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count
 _PAUSED_MS = 5_000
 """How long a process may pause inside a transaction: others wait for its lock."""
 
-_LOCK_MS = 30_000
+_LOCK_MS = 7_000
+"""How long to wait for a lock, longer than who holds it may pause."""
+
+_TURN_SECONDS = 30
+"""How long a writer waits for its turn among those that are at work."""
+
+_END_PAUSED = sa.text(
+    """
+    SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND (classid::bigint << 32 | objid::bigint) = :lock
+        AND database = datid AND datname = current_database() AND usename = current_user
+        AND wait_event_type = 'Client'
+        AND state_change < clock_timestamp() - make_interval(secs => :seconds)
+    """
+).bindparams(lock=_WRITE_LOCK, seconds=_PAUSED_MS / 1000)
+"""End the session that has its turn and waits for its client. A process that stops when it has sent
+a part of many rows, or read a part of many, is at work for PostgreSQL, whose own timeout for
+sessions that are idle in a transaction leaves it alone then."""
 
 _POOL_SIZE = 8
 _MOST_OVERFLOW = 32
@@ -85,6 +106,7 @@ _SAID = {
 """Words of errors that come without a SQLSTATE, since there was no session yet."""
 
 _READ_ONLY = "25006"
+_LOCK_TIMEOUT = "55P03"
 _FULL = "53100"
 _NUL = ("22021", "NUL (0x00)")  # the server's SQLSTATE, and the driver's words: it looks first
 
@@ -149,7 +171,21 @@ class Postgres:
         connection.rollback()
 
     def begin_write(self, connection: sa.Connection) -> None:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
+        gives_up_at = time.monotonic() + _TURN_SECONDS - _LOCK_MS / 1000
+        while True:
+            try:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_TIMEOUT:
+                    raise
+                if time.monotonic() > gives_up_at:
+                    raise
+            else:
+                return
+            connection.rollback()
+            if connection.execute(_END_PAUSED).all():
+                _log.warning("a writer that paused has lost its turn")
+            connection.commit()
 
     def is_in_transaction(self, connection: sa.Connection) -> bool:
         """An error leaves a transaction to roll back to a savepoint; a lost line does not."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -153,22 +153,43 @@ def test_a_write_that_loses_its_connection_leaves_no_trace(
     assert database.read(count) == 0
 
 
-def test_a_writer_that_pauses_loses_its_turn(database: Database, url: str) -> None:
+def pause_between_statements(connection: sa.Connection, pause: Callable[[], None]) -> None:
+    add_one(connection)
+    pause()
+    add_one(connection)
+
+
+def pause_among_statements(connection: sa.Connection, pause: Callable[[], None]) -> None:
+    """Pause when some of many rows are sent: the server takes the session to be at work."""
+    driver: Any = connection.connection.driver_connection
+    with driver.pipeline(), driver.cursor() as cursor:
+        for name in ("some", "others"):
+            cursor.execute("INSERT INTO installation VALUES (%s, %s)", (name, "1"))
+            cursor.connection.pgconn.send_flush_request()
+            cursor.connection.pgconn.flush()
+        pause()
+
+
+@pytest.mark.parametrize("write", [pause_between_statements, pause_among_statements])
+def test_a_writer_that_pauses_loses_its_turn(
+    database: Database, url: str, write: Callable[..., None]
+) -> None:
     """The others wait for seconds, not for as long as it pauses; it cannot commit any more."""
     goes_on, is_inside = threading.Event(), threading.Event()
     other = Database(url)
 
-    def pause(connection: sa.Connection) -> None:
-        add_one(connection)
+    def pause() -> None:
         is_inside.set()
         assert goes_on.wait(WAIT_SECONDS)
 
     with ThreadPoolExecutor(1) as threads:
-        paused = threads.submit(database.write, pause)
+        paused = threads.submit(database.write, write, pause)
         assert is_inside.wait(WAIT_SECONDS)
-        other.write(add_one)
-        goes_on.set()
-        with pytest.raises(DatabaseUnavailableError):
+        try:
+            other.write(add_one)
+        finally:
+            goes_on.set()
+        with pytest.raises((DatabaseUnavailableError, psycopg.OperationalError)):
             paused.result(WAIT_SECONDS)
     assert other.read(count) == 1
     other.close()
