@@ -20,7 +20,8 @@ from parts.waiting import wait_for
 pytestmark = pytest.mark.crash
 
 RANGES = 16
-DISK_SIZE = RANGES * 48 * MIB
+SPACING = 64 * MIB  # a hole that no range bridges
+DATA_SIZE = 2 * MIB
 
 
 class Shared(NamedTuple):
@@ -34,12 +35,13 @@ class Shared(NamedTuple):
 
 @pytest.fixture
 def raw(cluster: Cluster) -> Path:
-    """A disk that takes some seconds to copy, in ranges of which each is unlike the others."""
+    """A disk of some ranges, of which each is unlike the others."""
     path = cluster.sources_dir / "disk.raw"
-    block = random_bytes(16 * MIB, seed=1)
     with path.open("wb") as file:
-        for number in range(DISK_SIZE // len(block)):
-            file.write(number.to_bytes(8, "little") + block[8 + number :] + block[:number])
+        for number in range(RANGES):
+            file.seek(number * SPACING)
+            file.write(random_bytes(DATA_SIZE, seed=number))
+        file.truncate(RANGES * SPACING)
     return path
 
 
@@ -48,7 +50,7 @@ def shared(cluster: Cluster, raw: Path) -> Shared:
     """The state that the tests begin with."""
     assert raw.exists()
     _, client = cluster.start_server()
-    workers = [cluster.make_worker(), cluster.make_worker()]
+    workers = [cluster.make_slow_worker(), cluster.make_slow_worker()]
     for each in workers:
         each.start()
     operation = client.copy("disk", "disk")
@@ -86,7 +88,7 @@ def check(cluster: Cluster, operation: Operation, raw: Path) -> None:
     image = DesktopImage()
     assert operation.response.Unpack(image), operation
     row = cluster.find_operation(operation.id)
-    assert row.bytes_done == row.bytes_total == DISK_SIZE
+    assert row.bytes_done == row.bytes_total == RANGES * DATA_SIZE
     with cluster.inspected() as inspection:
         inspection.check_image(image.id, raw)
         for table in (tables.copy_ranges, tables.range_claims, tables.shared_copies):
@@ -159,13 +161,13 @@ def test_a_cancelled_copy_does_not_wait_for_a_helper(
 def test_a_worker_that_does_not_see_the_file_leaves_it_alone(cluster: Cluster, raw: Path) -> None:
     """The copy is none the worse for it."""
     _, client = cluster.start_server()
-    lead = cluster.make_worker()
+    lead = cluster.make_slow_worker()
     lead.start()
     operation = client.copy("disk", "disk")
     wait_for(lambda: is_leading(lead), "the copy has begun")
     elsewhere = cluster.folder / "elsewhere"
     elsewhere.mkdir()
-    blind = cluster.make_worker(CLOUDDESKTOP_SOURCE=f"images=file://{elsewhere}")
+    blind = cluster.make_slow_worker(CLOUDDESKTOP_SOURCE=f"images=file://{elsewhere}")
     blind.start()
     check(cluster, client.wait(operation.id), raw)
     assert cluster.find_operation(operation.id).epoch == 1

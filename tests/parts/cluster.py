@@ -25,6 +25,8 @@ from parts.postgres import Postgres
 from parts.server import ServerProcess
 
 STOP_SECONDS = 30
+SLOW_RANGE_SECONDS = 0.5
+
 LEASE_SECONDS = 2
 PROGRAM = (sys.executable, "-m", "clouddesktop")
 
@@ -126,9 +128,12 @@ class Cluster:
 
     def make_noting_worker(self, notes: Path) -> WorkerProcess:
         """Make a worker that notes in a file which failpoints it passes."""
-        worker = self.make_worker(FAULT_LOG=str(notes))
-        worker.program = FAULTY_COMMAND
-        return worker
+        return self.make_worker(program=FAULTY_COMMAND, FAULT_LOG=str(notes))
+
+    def make_slow_worker(self, **variables: str) -> WorkerProcess:
+        """Make a worker whose copies take some time, whatever their size: a bit for each range."""
+        slow = {"FAULT_SLOW": str(SLOW_RANGE_SECONDS), "FAULT_LOG": os.devnull}
+        return self.make_worker(program=FAULTY_COMMAND, **slow, **variables)
 
     def make_worker(self, *, program: tuple[str, ...] = PROGRAM, **variables: str) -> WorkerProcess:
         """Make a worker that runs two copies at a time."""

@@ -1,7 +1,8 @@
 """`clouddesktop serve`, or `worker`, with failpoints: notes each, ends or pauses at one of them.
 
 Variables: FAULT_LOG is the file of notes, a line each; FAULT_KILL names the failpoint at which the
-process ends itself by SIGKILL; FAULT_PAUSE the one that waits while the file FAULT_GATE exists.
+process ends itself by SIGKILL; FAULT_PAUSE the one that waits while the file FAULT_GATE exists;
+FAULT_SLOW is for how many seconds each range waits when it begins.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def failpoint(name: str) -> None:
     log = os.open(_VARIABLES["FAULT_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(log, f"{name}\n".encode())
     os.close(log)
+    if name.startswith("range-begin:"):
+        time.sleep(float(_VARIABLES.get("FAULT_SLOW", "0")))
     if name == _VARIABLES.get("FAULT_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     if name == _VARIABLES.get("FAULT_PAUSE"):
