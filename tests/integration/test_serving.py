@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -147,6 +149,24 @@ def test_plaintext_serves_loopback_without_certificates(
     with grpc.insecure_channel(server.ready["grpc"]) as channel:
         grpc.channel_ready_future(channel).result(timeout=10)
     assert server.stop() == 0
+
+
+def test_what_copies_in_a_server_lets_calls_come_first(
+    make_server: Callable[..., ServerProcess], sources_dir: Path, tmp_path: Path
+) -> None:
+    """On an embedded database both are threads of one process: those that copy are nicer."""
+    write_raw(sources_dir / "disk.raw", size=MIB, data={0: b"data"})
+    paused = PausedServer(make_server, tmp_path, failpoint="range-read:0")
+    operation = OfficialClient(paused.server.profile).copy("disk", "disk")
+    paused.wait_paused()
+    assert paused.server.process is not None
+    process = psutil.Process(paused.server.process.pid)
+    nice = [os.getpriority(os.PRIO_PROCESS, each.id) for each in process.threads()]
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(nice)
+    assert 1 <= sum(each > min(nice) for each in nice) < len(nice) / 2
+    paused.go_on()
+    assert OfficialClient(paused.server.profile).wait(operation.id).HasField("response")
+    assert paused.server.stop() == 0
 
 
 def test_a_stopped_server_goes_on_where_it_was(

@@ -21,6 +21,7 @@ from clouddesktop.catalog.copies import (
 )
 from clouddesktop.catalog.patience import PatientDatabase
 from clouddesktop.copying.session import CopySession
+from clouddesktop.direct import aligned_memory
 from clouddesktop.disk.reader import Disk
 from clouddesktop.errors import CloudDesktopError, OperationCancelledError
 from clouddesktop.ids import Digest, PackId
@@ -68,7 +69,7 @@ class RangeMemory:
         """Give the bytes of a batch and a pack's buffer, for the time being."""
         with self._lock:
             taken = self._free.pop() if self._free else None
-        memory = taken or (memoryview(bytearray(BATCH_SIZE)), PackBuffer())
+        memory = taken or (memoryview(aligned_memory(BATCH_SIZE)), PackBuffer())
         try:
             yield memory
         finally:

@@ -41,7 +41,9 @@ _FOOTER_MAGIC = b"CDPACKED"
 _TAIL_SIZE = 16 << 10
 """Bytes read first from a pack's end: they hold the table of 300 chunks; packs have about 256."""
 
-_FIRST_BUFFER = 8 << 20
+_FIRST_BUFFER = 64 << 20
+"""More than a range's pack takes. What is not written to takes no memory, and a buffer that grows
+has its bytes copied, while no other thread runs."""
 
 _MAX_ENTRIES = 1 << 20
 """A table of 52 MiB; ours are of some hundred entries."""
