@@ -16,8 +16,10 @@ demo: ## Copy and export a bootable disk image; IMAGE=/path/to/disk.qcow2 takes 
 	@scripts/setup $(if $(IMAGE),,demo)
 	@$(RUN) python scripts/demo.py $(if $(IMAGE),--image "$(IMAGE)")
 
+# One more than there are cores: many tests wait for leases, outages and retries.
+test: PROCESSES = $(shell expr $$(nproc) + 1)
 test: setup ## Run the tests; ARGS="-k name" is given to pytest
-	$(RUN) pytest --numprocesses=logical --dist=loadfile $(ARGS)
+	$(RUN) pytest --numprocesses=$(PROCESSES) --dist=loadfile $(ARGS)
 
 lint: setup ## Check style, types and the import contracts
 	$(RUN) ruff check
