@@ -121,13 +121,9 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
     worker_id = new_id(Prefix.WORKER) if database.is_shared else EXECUTOR_ID
     with ExitStack() as stack:
         ranges_at_once = _count_ranges(beside_calls=not database.is_shared)
-        if not database.is_shared:
-            sys.setswitchinterval(_SWITCH_SECONDS)
         # Each copy that begins has one at once, for as long as its source takes to be opened, too.
-        threads = ThreadPoolExecutor(
-            ranges_at_once + settings.workers,
-            thread_name_prefix="range",
-            initializer=_step_back if not database.is_shared else None,
+        threads = _make_threads(
+            ranges_at_once + settings.workers, beside_calls=not database.is_shared
         )
         stack.callback(threads.shutdown, cancel_futures=True)
         threads.submit(_report_sandbox)
@@ -182,6 +178,14 @@ def _count_ranges(*, beside_calls: bool) -> int:
     """Tell how many ranges keep the cores busy; one more than those hides waiting for disks."""
     cores = os.cpu_count() or 1
     return min(max(cores, 2) if beside_calls else cores + 1, _MOST_RANGES)
+
+
+def _make_threads(count: int, *, beside_calls: bool) -> ThreadPoolExecutor:
+    if beside_calls:
+        sys.setswitchinterval(_SWITCH_SECONDS)
+    return ThreadPoolExecutor(
+        count, thread_name_prefix="range", initializer=_step_back if beside_calls else None
+    )
 
 
 def _step_back() -> None:
