@@ -12,8 +12,12 @@ from parts.official import OfficialClient
 from parts.waiting import wait_for
 
 RANGES = 24
+FEW_RANGES = 7
+"""Fewer than a copy has that idle workers help with (docs/adr/0038)."""
+
 _SPACING = 64 * MIB  # a hole that no range bridges
 _DATA = 16 * MIB
+_MUCH_DATA = 46 * MIB
 _CALM_SECONDS = 120
 
 
@@ -31,13 +35,14 @@ class Failover:
     """Those that were begun by the dead worker, and again by another."""
 
 
-def write_disk(path: Path, *, seed: int) -> None:
-    """Write a raw disk of RANGES ranges, which nothing compresses."""
+def write_disk(path: Path, *, seed: int, ranges: int = RANGES) -> None:
+    """Write a raw disk of RANGES ranges, or of FEW_RANGES, which nothing compresses."""
+    size = _DATA if ranges == RANGES else _MUCH_DATA
     with path.open("wb") as file:
-        for index in range(RANGES):
+        for index in range(ranges):
             file.seek(index * _SPACING)
-            file.write(random_bytes(_DATA, seed=seed * RANGES + index))
-        file.truncate(RANGES * _SPACING)
+            file.write(random_bytes(size, seed=seed * ranges + index))
+        file.truncate(ranges * _SPACING)
 
 
 def fail_over(client: OfficialClient, workers: dict[Path, WorkerProcess], name: str) -> Failover:
