@@ -52,6 +52,8 @@ _MOST_RANGES = 4
 """Each takes some 50 MiB when nothing compresses: six made the process exceed 400 MiB."""
 
 _NICENESS = 15
+"""Of threads that copy beside calls in one process: figures in docs/adr/0041."""
+
 _SWITCH_SECONDS = 0.001
 """How soon who answers a call gets the interpreter from who copies; 5 ms are usual."""
 
@@ -120,11 +122,10 @@ def working(foundation: Foundation, *, on_lost: Callable[[], None]) -> Iterator[
     settings, database = foundation.settings, foundation.database
     worker_id = new_id(Prefix.WORKER) if database.is_shared else EXECUTOR_ID
     with ExitStack() as stack:
-        ranges_at_once = _count_ranges(beside_calls=not database.is_shared)
+        beside_calls = not database.is_shared
+        ranges_at_once = _count_ranges(beside_calls=beside_calls)
         # Each copy that begins has one at once, for as long as its source takes to be opened, too.
-        threads = _make_threads(
-            ranges_at_once + settings.workers, beside_calls=not database.is_shared
-        )
+        threads = _make_threads(ranges_at_once + settings.workers, beside_calls=beside_calls)
         stack.callback(threads.shutdown, cancel_futures=True)
         threads.submit(_report_sandbox)
         spool = Spool(foundation.folder.spool, most_bytes=settings.spool_size)
